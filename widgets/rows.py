@@ -1,0 +1,127 @@
+"""Records before and after a stage, side by side, with what changed in each text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from widgets.assets import linked_module
+from widgets.record import rows_record
+from widgets.rows_model import MODES, Mode, Row, present_rows
+from widgets.view import View
+from workbench.core.artifact import Artifact
+from workbench.core.errors import SpecError
+from workbench.data.records import read_records
+
+NUM_ROWS = 8
+_REASONS = ("reason", "rule", "why")
+
+
+class RowsTable:
+    """Two data sets joined by record id; only the rows that are shown become Python objects.
+
+    ``ledger`` (a data set or report with ``id`` and a reason for each dropped record) says why
+    records are missing after.
+    """
+
+    def __init__(self, before: pa.Table, after: pa.Table, ledger: pa.Table | None = None) -> None:
+        self._before = before.select(["id", "source", "text"])
+        place = pc.index_in(before["id"], value_set=after["id"].combine_chunks())
+        texts = pc.take(after["text"].combine_chunks(), place)
+        if isinstance(texts, pa.ChunkedArray):
+            texts = texts.combine_chunks()
+        self._after = texts
+        self._reasons = _reasons(ledger) if ledger is not None else {}
+        is_dropped = pc.is_null(texts)
+        is_changed = pc.fill_null(pc.not_equal(before["text"].combine_chunks(), texts), False)
+        self._index: dict[Mode, pa.Array] = {
+            "changed": pc.indices_nonzero(is_changed),
+            "random": pa.array(range(before.num_rows), pa.int64()),
+            "dropped": pc.indices_nonzero(is_dropped),
+        }
+
+    def counts(self) -> dict[str, int]:
+        """Return how many rows each mode has."""
+        return {mode: len(self._index[mode]) for mode in MODES}
+
+    def draw(self, mode: Mode, num_rows: int, seed: int) -> list[Row]:
+        """Return rows of a mode, drawn at random; the same seed draws the same rows."""
+        import random
+
+        index = self._index[mode]
+        drawn = sorted(random.Random(seed).sample(range(len(index)), min(num_rows, len(index))))
+        return [self._row(index[at].as_py()) for at in drawn]
+
+    def _row(self, at: int) -> Row:
+        record = {name: self._before[name][at].as_py() for name in ("id", "source", "text")}
+        return Row(
+            id=record["id"],
+            source=record["source"],
+            before=record["text"],
+            after=self._after[at].as_py(),
+            reason=self._reasons.get(record["id"], ""),
+        )
+
+
+def _reasons(ledger: pa.Table) -> dict[str, str]:
+    names = [name for name in _REASONS if name in ledger.column_names]
+    if "id" not in ledger.column_names or not names:
+        return {}
+    columns = [ledger[name].to_pylist() for name in names]
+    told = (" ".join(str(v) for v in values if v) for values in zip(*columns, strict=True))
+    return dict(zip(ledger["id"].to_pylist(), told, strict=True))
+
+
+class RowsView(View):
+    """Shows records of ``before`` beside what became of them in ``after``.
+
+    Raises:
+        DataError: an artifact is no data set.
+        SpecError: the two share no record.
+    """
+
+    _esm = linked_module("rows_view.js")
+
+    def __init__(
+        self, before: Artifact, after: Artifact, ledger: Artifact | None = None, seed: int = 0
+    ) -> None:
+        self.title = f"{before.reference} → {after.reference}"
+        self._table = RowsTable(
+            read_records(before, ["id", "source", "text"]),
+            read_records(after, ["id", "text"]),
+            _read_ledger(ledger) if ledger else None,
+        )
+        counts = self._table.counts()
+        if counts["dropped"] == counts["random"] and counts["random"]:
+            raise SpecError(f"{self.title}: the two share no record", where=after.reference,
+                            next_step="Give a data set and one that was made from it.")  # fmt: skip
+        self._mode: Mode = next((mode for mode in MODES if counts[mode]), "random")
+        self._seed = seed
+        super().__init__({"draw": self._draw, "redraw": self._draw_again})
+        self.refresh()
+
+    def content(self) -> dict[str, Any]:
+        """Return the drawn rows with their differences."""
+        rows = self._table.draw(self._mode, NUM_ROWS, self._seed)
+        return {"rows": present_rows(rows, self._table.counts(), self._mode, self.title)}
+
+    def record(self) -> str:
+        """Return the drawn rows as static HTML."""
+        return rows_record(self.content()["rows"])
+
+    def _draw(self, message: Mapping[str, Any]) -> None:
+        if message.get("mode") in MODES:
+            self._mode = message["mode"]
+
+    def _draw_again(self, _message: Mapping[str, Any]) -> None:
+        self._seed += 1
+
+
+def _read_ledger(ledger: Artifact) -> pa.Table:
+    import pyarrow.parquet as pq
+
+    files: Sequence[Any] = sorted(ledger.path.glob("*.parquet"))
+    return pa.concat_tables([pq.read_table(path) for path in files]) if files else pa.table({})

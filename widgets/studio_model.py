@@ -1,0 +1,118 @@
+"""The studio as plain values: the rail of stages, recent runs, and what a target means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from widgets.run_model import look_of
+from widgets.wording import clock_time, count, duration
+
+# The package a stage lives in says which part of the work it belongs to.
+_GROUPS = {
+    "data": "Data", "prompts": "Labels and prompts", "models": "Model", "train": "Model",
+    "tune": "Model", "compress": "Smaller", "tasks": "Live", "serve": "Live", "monitor": "Live",
+    "pipeline": "Notebooks",
+}  # fmt: skip
+_OTHERS = "Yours"
+
+
+@dataclass(frozen=True)
+class RailStage:
+    """One stage of the rail; ``problem`` says why it cannot be loaded, if so."""
+
+    name: str
+    module: str
+    title: str = ""
+    help: str = ""
+    problem: str = ""
+
+
+def present_rail(
+    stages: Iterable[RailStage], runs: Iterable[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the stages by group, each with how its newest run stands."""
+    newest: dict[str, Mapping[str, Any]] = {}
+    for run in runs:
+        newest.setdefault(run["stage"], run)
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for stage in stages:
+        entry = _rail_entry(stage, newest.get(stage.name))
+        groups.setdefault(_group_of(stage.module), []).append(entry)
+    order = [*dict.fromkeys(_GROUPS.values()), _OTHERS]
+    return [{"title": name, "stages": groups[name]} for name in order if name in groups]
+
+
+def _group_of(module: str) -> str:
+    package, _, rest = module.partition(".")
+    return _GROUPS.get(rest.partition(".")[0], _OTHERS) if package == "workbench" else _OTHERS
+
+
+def _rail_entry(stage: RailStage, run: Mapping[str, Any] | None) -> dict[str, str]:
+    glyph, word = ("", "")
+    if run is not None:
+        glyph, word = look_of(run)[0], run["state"] if not run["cached"] else "cached"
+    return {
+        "name": stage.name,
+        "title": stage.title or stage.name.replace("_", " ").capitalize(),
+        "help": stage.help,
+        "problem": stage.problem,
+        "glyph": glyph,
+        "word": word,
+    }
+
+
+def present_runs(records: Iterable[Mapping[str, Any]], now: float) -> list[dict[str, str]]:
+    """Return the table of recent runs, newest first."""
+    return [_present_record(record, now) for record in records]
+
+
+def _present_record(record: Mapping[str, Any], now: float) -> dict[str, str]:
+    glyph, _ = look_of(record)
+    rows = record.get("rows")
+    return {
+        "run_id": record["run_id"],
+        "stage": record["stage"],
+        "glyph": glyph,
+        "word": "cached"
+        if record["cached"] and record["state"] == "succeeded"
+        else record["state"],
+        "when": _when(record, now),
+        "rows": f"{count(rows['read'])} → {count(rows['written'])}" if rows else "",
+    }
+
+
+def _when(record: Mapping[str, Any], now: float) -> str:
+    started, ended = record.get("started_at"), record.get("ended_at")
+    if ended is not None:
+        taken = f", took {duration(ended - started)}" if started is not None else ""
+        return f"{clock_time(ended)}{taken}"
+    if started is not None:
+        return f"since {duration(now - started)}"
+    return f"submitted {clock_time(record['submitted_at'])}"
+
+
+_SOURCE_KINDS = {
+    ".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
+    ".parquet": "parquet", ".html": "html", ".htm": "html", ".txt": "lines",
+    ".db": "sql", ".sqlite": "sql", ".sqlite3": "sql",
+}  # fmt: skip
+_COMPRESSED = {".gz", ".bz2", ".xz", ".zst"}
+
+
+def source_kind(path: str) -> str:
+    """Return the kind of source for a path or glob, told by its suffix; lines if none fits."""
+    suffixes = PurePosixPath(path).suffixes
+    while suffixes and suffixes[-1].lower() in _COMPRESSED:
+        suffixes.pop()
+    return _SOURCE_KINDS.get(suffixes[-1].lower(), "lines") if suffixes else "lines"
+
+
+def looks_like_path(target: str) -> bool:
+    """Whether a target names files: a slash, a wildcard, or a suffix that a source reads."""
+    if any(sign in target for sign in "/*?\\") or target.startswith((".", "~")):
+        return True
+    suffixes = [suffix.lower() for suffix in PurePosixPath(target).suffixes]
+    return any(suffix in _SOURCE_KINDS for suffix in suffixes)

@@ -1,0 +1,1 @@
+"""The catalog: what was made, from what, and which version each name points at."""

@@ -1,0 +1,116 @@
+"""The one database of a workspace: SQLite by default, PostgreSQL for a team.
+
+Only the daemon opens it. All statements are SQLAlchemy Core that both databases take.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from workbench.core.errors import ResourceError
+
+METADATA = sa.MetaData()
+
+# SQLite's write-ahead log needs shared memory between processes, which these do not give.
+_NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs",
+     "glusterfs", "fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone"}
+)  # fmt: skip
+
+
+class Database:
+    """An engine with one writer at a time and any number of readers."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = sa.create_engine(url)
+        self._writing = threading.Lock()
+        if self.engine.dialect.name == "sqlite":
+            sa.event.listen(self.engine, "connect", _prepare_sqlite)
+            sa.event.listen(self.engine, "begin", _begin_sqlite)
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """Open a transaction that is durable when the block ends, undone when it raises."""
+        with self._writing, self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """Open a consistent view for reading."""
+        with self.engine.connect() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
+def open_database(root: Path, url: str | None = None) -> Database:
+    """Open (and bring up to date) the database of the workspace at ``root``.
+
+    Raises:
+        ResourceError: SQLite was asked for on a network file system, where it loses data.
+    """
+    if url is None:
+        refuse_network_file_system(root)
+        url = f"sqlite:///{root / 'catalog.sqlite'}"
+    database = Database(url)
+    _migrate(database)
+    return database
+
+
+def _migrate(database: Database) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def refuse_network_file_system(root: Path, mounts: str | None = None) -> None:
+    """Check that ``root`` is on a local disk; ``mounts`` is the text of /proc/mounts.
+
+    Raises:
+        ResourceError: the folder is on a network file system.
+    """
+    if mounts is None:
+        table = Path("/proc/mounts")
+        mounts = table.read_text() if table.exists() else ""
+    kind = _file_system_of(root.absolute(), mounts)
+    if kind in _NETWORK_FILE_SYSTEMS:
+        raise ResourceError(
+            f"The workspace is on a network file system ({kind}), where SQLite loses data",
+            where=str(root),
+            next_step="Set WORKBENCH_WORKSPACE to a folder on a local disk, "
+            "or WORKBENCH_DATABASE to a PostgreSQL URL.",
+        )
+
+
+def _file_system_of(folder: Path, mounts: str) -> str:
+    """Return the type of the mount with the longest path above ``folder``."""
+    best_length, best_kind = -1, ""
+    for line in mounts.splitlines():
+        _device, mount_point, kind, *_ = line.split(" ")
+        mount = Path(mount_point.replace("\\040", " "))
+        if (folder == mount or mount in folder.parents) and len(mount.parts) >= best_length:
+            best_length, best_kind = len(mount.parts), kind
+    return best_kind

@@ -1,0 +1,221 @@
+"""What each command does: ask the workspace, print for people."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from workbench import __version__
+from workbench.cli.follow import describe, follow, progress_text
+from workbench.cli.table import print_table
+from workbench.core.client import running_daemon
+from workbench.core.errors import SpecError, error_from_json
+from workbench.core.registry import load_stage, stage_names
+from workbench.workspace import Run, Workspace, default_root
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def version() -> str:
+    """Return what ``--version`` prints."""
+    return f"workbench {__version__}"
+
+
+def list_stages(options: argparse.Namespace) -> int:
+    """Print the installed stages; complain about one that is not."""
+    if options.stage:
+        load_stage(options.stage)
+    stages = [load_stage(name) for name in stage_names()]
+    print_table(["stage", "", "what it does"], [[s.name, s.title, s.help] for s in stages])
+    return 0
+
+
+def run_stage(name: str, flags: list[str]) -> int:
+    """Run one stage from flags derived from its Spec, and follow it."""
+    from workbench.cli.flags import parse_flags
+
+    spec, how = parse_flags(load_stage(name), flags)
+    if how["workspace"]:
+        os.environ["WORKBENCH_WORKSPACE"] = how["workspace"]
+    run = Workspace().submit(spec, priority=how["priority"], workers=how["workers"])
+    print(run.run_id, flush=True)
+    if how["detach"]:
+        return 0
+    return _finish(follow(run))
+
+
+def _finish(run: Run) -> int:
+    record = run.record()
+    if record["state"] == "failed":
+        raise error_from_json(record["error"])
+    for output, artifact in (run.outputs() if record["state"] == "succeeded" else {}).items():
+        print(f"{output}: {artifact.reference}  {artifact.path}")
+    return 0 if record["state"] == "succeeded" else 1
+
+
+def list_runs(options: argparse.Namespace) -> int:
+    """Print the newest runs."""
+    records = Workspace().run_records(options.limit)
+    if options.json:
+        print(json.dumps(records))
+        return 0
+    print_table(
+        ["run", "stage", "state", "began", "took", "rows", "made"],
+        [_run_line(record) for record in records],
+    )
+    return 0
+
+
+def _run_line(record: dict[str, Any]) -> list[str]:
+    rows = record["rows"]
+    began = record["started_at"]
+    ended = record["ended_at"] or time.time()
+    state = "cached" if record["cached"] else record["state"]
+    if record["state"] == "running" and record["progress"]:
+        state = progress_text(record["progress"])
+    return [
+        record["run_id"],
+        ("  " if record["parent_run_id"] else "") + record["stage"],
+        state,
+        datetime.fromtimestamp(began).strftime("%m-%d %H:%M:%S") if began else "",
+        f"{ended - began:.1f} s" if began else "",
+        f"{rows['read']:,} → {rows['written']:,}" if rows else "",
+        ", ".join(record["outputs"].values()) or (record["error"] or {}).get("what", ""),
+    ]
+
+
+def act_on_run(options: argparse.Namespace) -> int:
+    """Show a run, or pause, resume, cancel or re-prioritise it."""
+    run = Workspace().run(options.run_id)
+    if options.verb == "show":
+        print(json.dumps(run.record(), indent=1, ensure_ascii=False))
+    elif options.verb == "logs":
+        _print_logs(run, options.follow)
+    elif options.verb == "priority":
+        run.prioritise(options.priority)
+    else:
+        {"pause": run.pause, "resume": run.resume, "cancel": run.cancel}[options.verb]()
+        print(f"{run.run_id} is {run.state}")
+    return 0
+
+
+def _print_logs(run: Run, stay: bool) -> None:
+    seen = 0
+    while events := run.events(after=seen):
+        for event in events:
+            seen = event["seq"]
+            if text := describe(event):
+                print(f"{datetime.fromtimestamp(event['time']):%H:%M:%S}  {text}")
+    if stay:
+        follow(run)
+
+
+def list_artifacts(options: argparse.Namespace) -> int:
+    """Print the newest artifacts."""
+    artifacts = Workspace().artifacts(options.kind)
+    lines = [[a.kind, a.reference, _facts(a.summary), a.made_by] for a in artifacts]
+    print_table(["kind", "artifact", "", "made by"], lines)
+    return 0
+
+
+def _facts(summary: dict[str, Any]) -> str:
+    plain = {k: v for k, v in summary.items() if isinstance(v, int | float | str)}
+    return ", ".join(f"{k} {v:,}" if isinstance(v, int) else f"{k} {v}" for k, v in plain.items())[
+        :60
+    ]
+
+
+def list_deployments(options: argparse.Namespace) -> int:
+    """Print what is served, or take one down."""
+    workspace = Workspace()
+    if options.stop:
+        workspace.client.delete(f"/deployments/{options.stop}")
+    lines = [[d["name"], d["state"], d["model"], d["url"]] for d in workspace.deployments()]
+    print_table(["deployment", "state", "model", "where"], lines)
+    return 0
+
+
+def start_daemon(_options: argparse.Namespace) -> int:
+    """Start the daemon and wait until its pool can work."""
+    workspace = Workspace()
+    while (status := workspace.status())["pool"] == "starting":
+        time.sleep(0.1)
+    print(f"{workspace.root}: {status['slots_alive']} slots, daemon process {status['pid']}")
+    return 0 if status["pool"] == "running" else 1
+
+
+def stop_daemon(_options: argparse.Namespace) -> int:
+    """Stop the daemon in an orderly way, if there is one."""
+    found = running_daemon(default_root())
+    if found is None:
+        print("no daemon is running")
+        return 0
+    Workspace().client.post("/shutdown")
+    while running_daemon(default_root()) is not None:
+        time.sleep(0.05)
+    print("stopped")
+    return 0
+
+
+def show_status(_options: argparse.Namespace) -> int:
+    """Print what the daemon is doing, without starting one."""
+    if running_daemon(default_root()) is None:
+        print(f"{default_root()}: no daemon is running (workbench up starts one)")
+        return 0
+    for key, value in Workspace().status().items():
+        print(f"{key.replace('_', ' '):16} {value}")
+    return 0
+
+
+def list_pipelines(_options: argparse.Namespace) -> int:
+    """Print the shipped pipelines."""
+    from workbench.pipeline.files import shipped_pipelines
+
+    for path in shipped_pipelines():
+        print(f"{path.stem:12} {path}")
+    return 0
+
+
+def run_pipeline(options: argparse.Namespace) -> int:
+    """Run a pipeline file with parameters and follow it."""
+    from workbench.pipeline.files import load_pipeline, read_parameters
+
+    given = read_parameters(Path(options.parameters)) if options.parameters else {}
+    given |= {name: _yaml_value(name, text) for name, text in options.parameter}
+    spec = load_pipeline(options.file, given)
+    run = Workspace().submit(spec)
+    print(run.run_id, flush=True)
+    return _finish(follow(run))
+
+
+def _yaml_value(name: str, text: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SpecError(f"-p {name}: {text!r} is no YAML value", where=name,
+                        next_step="Quote text that holds : or #.") from error  # fmt: skip
+
+
+def rescore(options: argparse.Namespace) -> int:
+    """Recompute a report's figures from its predictions and compare."""
+    from workbench.tasks.evaluate import rescore as recompute
+
+    print(json.dumps(recompute(Workspace().artifact(options.reference, "report")), indent=1))
+    return 0
+
+
+def demo(options: argparse.Namespace) -> int:
+    """Run the main job on the shipped sample, or on what the parameters name."""
+    from workbench.demo.run import run_demo
+
+    code: int = run_demo(options.parameters, as_json=options.json, stream=sys.stdout)
+    return code

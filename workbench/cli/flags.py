@@ -1,0 +1,96 @@
+"""Command-line flags derived from a Spec: one flag per field."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any, get_origin
+
+import yaml
+from pydantic_core import PydanticUndefined
+
+from workbench.core.errors import SpecError, nearest_name
+from workbench.core.registry import Stage
+from workbench.core.spec import RUN_OPTIONS, Spec, field_fact
+
+
+def parse_flags(stage: Stage, flags: list[str]) -> tuple[Spec, dict[str, Any]]:
+    """Return the Spec and how to run it (workspace, priority, workers, detach).
+
+    Every field is one flag; lists and tables are given as JSON or YAML.
+
+    Raises:
+        SpecError: a flag is unknown (the nearest is told) or its value is not allowed.
+    """
+    parser = _parser(stage)
+    known, unknown = parser.parse_known_args(flags)
+    if unknown:
+        name = unknown[0].lstrip("-").split("=")[0].replace("-", "_")
+        raise SpecError(
+            f"{stage.name} has no flag {unknown[0]!r}",
+            where=f"workbench run {stage.name}",
+            next_step=nearest_name(name, [*stage.spec.model_fields, *RUN_OPTIONS]).replace(
+                "_", "-"
+            ),
+        )
+    given = {name: value for name, value in vars(known).items() if value is not None}
+    how = {name: given.pop(name, default) for name, (default, _) in RUN_OPTIONS.items()}
+    how["detach"] = given.pop("detach", False)
+    values = {
+        name: _value(stage.spec, name, text) if isinstance(text, str) else text
+        for name, text in given.items()
+    }
+    return stage.spec.parse(values), how
+
+
+def _parser(stage: Stage) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"workbench run {stage.name}",
+        description=stage.help,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = parser.add_argument_group("what to do")
+    for name, field in stage.spec.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        shown = "required" if default is PydanticUndefined else f"default {_shown(default)}"
+        unit = field_fact(field, "unit")
+        text = f"{field.description} [{unit + ', ' if unit else ''}{shown}]".replace("%", "%%")
+        what.add_argument(_flag(name), dest=name, metavar=_metavar(field.annotation), help=text)
+    how = parser.add_argument_group("how to run it")
+    for name, (default, text) in RUN_OPTIONS.items():
+        kind = type(default) if default is not None else str
+        how.add_argument(
+            _flag(name), dest=name, type=kind, metavar=kind.__name__.upper(), help=text
+        )
+    how.add_argument("--detach", action="store_true", help="return at once; the run goes on")
+    return parser
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _shown(default: Any) -> str:
+    if hasattr(default, "model_dump"):
+        default = default.model_dump(mode="json")
+    return json.dumps(default, ensure_ascii=False, default=str)
+
+
+def _metavar(annotation: Any) -> str:
+    name = getattr(get_origin(annotation) or annotation, "__name__", "value")
+    return {"str": "TEXT", "int": "NUMBER", "float": "NUMBER", "bool": "yes|no"}.get(
+        name, "JSON" if name in ("list", "dict", "tuple") else "VALUE"
+    )
+
+
+def _value(spec: type[Spec], name: str, text: str) -> Any:
+    """Read a flag's text: as it is for a text field, as YAML (so also JSON) for any other."""
+    if spec.model_fields[name].annotation is str:
+        return text
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SpecError(f"{_flag(name)}: cannot read {text!r}", where=name,
+                        next_step="Give JSON, in single quotes.") from error  # fmt: skip
+    return text if isinstance(value, str) else value

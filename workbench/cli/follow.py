@@ -1,0 +1,85 @@
+"""Following a run in a terminal: its log lines, and one line of progress that rewrites itself."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TextIO
+
+from workbench.workspace import TERMINAL_STATES, Run
+
+_POLL_SECONDS = 2.0
+
+
+def follow(run: Run, stream: TextIO | None = None) -> Run:
+    """Show a run until it is over; Ctrl-C stops the showing, not the run."""
+    line = _Line(stream or sys.stderr)
+    seen = 0
+    try:
+        while True:
+            for event in run.events(after=seen, wait=_POLL_SECONDS):
+                seen = event["seq"]
+                text = describe(event)
+                if text:
+                    line.print(f"{run.run_id}  {text}")
+                if event["kind"] == "progress":
+                    line.show(f"{run.run_id}  {progress_text(event['payload'])}")
+            if run.record()["state"] in TERMINAL_STATES and not run.events(after=seen):
+                return run
+    except KeyboardInterrupt:
+        line.print(f"{run.run_id} goes on; see it again with: workbench runs logs {run.run_id}")
+        return run
+    finally:
+        line.end()
+
+
+def describe(event: dict[str, Any]) -> str:
+    """Return an event as a line for people; empty for what is not shown line by line."""
+    kind, payload = event["kind"], event["payload"]
+    if kind == "state":
+        cause = f" ({payload['cause']})" if "cause" in payload else ""
+        return f"{payload['state']}{cause}"
+    if kind == "log":
+        facts = " ".join(f"{k}={v}" for k, v in payload.items() if k != "message")
+        return f"{payload['message']} {facts}".rstrip()
+    if kind == "metric" and payload["step"] is None:
+        return f"{payload['name']} = {payload['value']:.4g}"
+    if kind == "error":
+        parts = [f"{payload['family']} error: {payload['what']}"]
+        parts += [f"  where: {payload['where']}"] if payload["where"] else []
+        parts += [f"  next:  {payload['next_step']}"] if payload["next_step"] else []
+        return "\n".join(parts)
+    return ""
+
+
+def progress_text(payload: dict[str, Any]) -> str:
+    """Return progress as a bar with figures, e.g. ``[####......] 40 % 400 of 1,000 rows``."""
+    total = max(payload["total"], 1e-9)
+    share = min(1.0, max(0.0, payload["done"] / total))
+    bar = "#" * round(20 * share)
+    note = f" · {payload['note']}" if payload.get("note") else ""
+    figures = f"{payload['done']:,.0f} of {payload['total']:,.0f} {payload['unit']}"
+    return f"[{bar:.<20}] {share:4.0%} {figures}{note}"
+
+
+class _Line:
+    """One rewritable line at the end of a terminal; plain lines elsewhere."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._live = stream.isatty()
+        self._shown = False
+
+    def show(self, text: str) -> None:
+        if self._live:
+            self._stream.write(f"\r\x1b[K{text[:110]}")
+            self._stream.flush()
+            self._shown = True
+
+    def print(self, text: str) -> None:
+        self.end()
+        print(text, file=self._stream, flush=True)
+
+    def end(self) -> None:
+        if self._shown:
+            self._stream.write("\r\x1b[K")
+            self._shown = False

@@ -1,0 +1,106 @@
+"""The command tree. Flags of a stage are derived from its Spec, never written here."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from workbench.cli import commands
+from workbench.core.errors import RunCancelled, WorkbenchError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code (1 failed, 2 wrongly asked)."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if words[:1] == ["run"] and len(words) > 1 and not words[1].startswith("-"):
+            return commands.run_stage(words[1], words[2:])
+        options = _parser().parse_args(words)
+        if options.workspace:
+            os.environ["WORKBENCH_WORKSPACE"] = options.workspace
+        code: int = options.command(options)
+    except WorkbenchError as error:
+        print(f"{error.family} error: {error}", file=sys.stderr)
+        return 2 if error.family == "spec" else 1
+    except RunCancelled as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) has gone: nothing is wrong, and Python must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="workbench", description="From raw text to a small, fast, monitored model."
+    )
+    parser.add_argument("--version", action="version", version=commands.version())
+    parser.add_argument("--workspace", help="folder of the workspace (default: "
+                        "$WORKBENCH_WORKSPACE, else ~/.workbench)")  # fmt: skip
+    tree = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, command: commands.Command, help: str) -> argparse.ArgumentParser:
+        leaf = tree.add_parser(name, help=help, description=help)
+        leaf.set_defaults(command=command)
+        return leaf
+
+    run = add("run", commands.list_stages, "run one stage: workbench run STAGE --help")
+    run.add_argument("stage", nargs="?", help="name of the stage; without one they are listed")
+    _add_runs(add("runs", commands.list_runs, "list runs, or act on one"))
+    artifacts = add("artifacts", commands.list_artifacts, "list what was made")
+    artifacts.add_argument("--kind", choices=("dataset", "prompt", "model", "report", "study"))
+    add("deployments", commands.list_deployments, "list what is served").add_argument(
+        "--stop", metavar="NAME", help="take this one down"
+    )
+    add("up", commands.start_daemon, "start the workspace's daemon")
+    add("down", commands.stop_daemon, "stop the daemon; unfinished runs go on after the next up")
+    add("status", commands.show_status, "say what the daemon is doing")
+    _add_pipeline(add("pipeline", commands.list_pipelines, "run a pipeline of notebooks"))
+    rescore = add("rescore", commands.rescore, "recompute a report's figures from its predictions")
+    rescore.add_argument("reference", help="an evaluation report, such as evaluation@latest")
+    demo = add("demo", commands.demo, "run the main job on the shipped sample")
+    demo.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    demo.add_argument("--parameters", metavar="FILE", help="YAML of parameters for the pipeline")
+    return parser
+
+
+def _add_runs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--limit", type=int, default=30)
+    parser.add_argument("--json", action="store_true")
+    verbs = parser.add_subparsers(metavar="VERB")
+    for verb, help in (
+        ("show", "everything known of a run"),
+        ("logs", "the run's journal"),
+        ("pause", "stop at the next safe point"),
+        ("resume", "go on (also after a failure)"),
+        ("cancel", "stop for good"),
+    ):
+        leaf = verbs.add_parser(verb, help=help, description=help)
+        leaf.add_argument("run_id", metavar="ID")
+        leaf.set_defaults(command=commands.act_on_run, verb=verb)
+        if verb == "logs":
+            leaf.add_argument("--follow", action="store_true", help="stay until the run is over")
+    leaf = verbs.add_parser("priority", help="make a run more or less urgent")
+    leaf.add_argument("run_id", metavar="ID")
+    leaf.add_argument("priority", type=int, help="-100 to 100")
+    leaf.set_defaults(command=commands.act_on_run, verb="priority")
+
+
+def _add_pipeline(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(metavar="VERB")
+    leaf = verbs.add_parser("run", help="run a pipeline file")
+    leaf.add_argument("file", help="a YAML file, or the name of a shipped pipeline")
+    leaf.add_argument("-p", dest="parameter", nargs=2, action="append", default=[],
+                      metavar=("NAME", "VALUE"), help="set a parameter (YAML value)")  # fmt: skip
+    leaf.add_argument("--parameters", metavar="FILE", help="YAML file of parameters")
+    leaf.set_defaults(command=commands.run_pipeline)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What everything else stands on: Specs, the stage registry, run contexts, artifacts, errors."""

@@ -1,0 +1,152 @@
+"""Artifacts: immutable results, addressed by the hash of their files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from workbench.core.errors import BugError, DataError
+
+ArtifactKind = Literal["dataset", "prompt", "model", "report", "study"]
+ARTIFACT_KINDS: tuple[str, ...] = get_args(ArtifactKind)
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A committed result: files under ``path`` that never change.
+
+    ``summary`` holds small facts worth showing (rows, parameters, macro_recall ...).
+    """
+
+    kind: str
+    name: str
+    version: str
+    path: Path
+    summary: dict[str, Any] = field(default_factory=dict)
+    parents: tuple[str, ...] = ()
+    made_by: str = ""
+
+    @property
+    def reference(self) -> str:
+        """The exact reference, ``name@version``."""
+        return f"{self.name}@{self.version}"
+
+    def __str__(self) -> str:
+        return self.reference
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Artifact:
+        """Rebuild an artifact from ``to_json``."""
+        return cls(**{**record, "path": Path(record["path"]), "parents": tuple(record["parents"])})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for the wire and the catalog."""
+        return {
+            "kind": self.kind, "name": self.name, "version": self.version,
+            "path": str(self.path), "summary": self.summary,
+            "parents": list(self.parents), "made_by": self.made_by,
+        }  # fmt: skip
+
+    def verify(self) -> None:
+        """Hash every file again.
+
+        Raises:
+            DataError: a file is missing, changed or not in the manifest.
+        """
+        recorded = json.loads((self.path / MANIFEST).read_text())["files"]
+        actual = hash_files(self.path)
+        wrong = sorted(k for k in {*recorded, *actual} if recorded.get(k) != actual.get(k))
+        if wrong:
+            raise DataError(
+                f"{self.reference} is damaged: {', '.join(wrong)}",
+                where=str(self.path),
+                next_step="Make it again from its run, or restore the folder from a backup.",
+            )
+
+
+@dataclass
+class Draft:
+    """A result that a stage is still writing; it becomes an Artifact when the run commits."""
+
+    kind: str
+    name: str
+    path: Path
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.kind not in ARTIFACT_KINDS:
+            raise BugError(f"{self.kind!r} is no kind of artifact", where=self.name,
+                           next_step=f"Use one of {', '.join(ARTIFACT_KINDS)}.")  # fmt: skip
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def describe(self, **facts: Any) -> None:
+        """Add small facts (numbers, short texts, small lists) to the summary."""
+        self.summary.update(facts)
+
+
+def hash_files(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return ``{relative path: {sha256, bytes}}`` for every file but the manifest, sorted."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
+    return {
+        path.relative_to(folder).as_posix(): {
+            "sha256": hash_file(path),
+            "bytes": path.stat().st_size,
+        }
+        for path in files
+    }
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes as hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def seal(draft: Draft, root: Path) -> Artifact:
+    """Move a draft's folder to its content address under ``root``; all of it or nothing.
+
+    The files are hashed and flushed to disk before one rename puts them in place. Sealing the same
+    bytes again finds the first copy and throws the second away.
+    """
+    files = hash_files(draft.path)
+    if not files:
+        raise BugError(f"The stage wrote nothing into {draft.name!r}", where=str(draft.path),
+                       next_step="Write at least one file into the draft's path.")  # fmt: skip
+    identity = json.dumps([draft.kind, files], sort_keys=True)
+    version = hashlib.sha256(identity.encode()).hexdigest()[:12]
+    manifest = {"kind": draft.kind, "files": files}
+    (draft.path / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+    target = root / draft.kind / draft.name / version
+    if not target.exists():
+        flush_folder(draft.path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            draft.path.rename(target)
+        except OSError:
+            if not target.exists():
+                raise
+        flush_entry(target.parent)
+    shutil.rmtree(draft.path, ignore_errors=True)
+    return Artifact(draft.kind, draft.name, version, target, draft.summary)
+
+
+def flush_folder(folder: Path) -> None:
+    """Ask the disk to keep every file and entry under ``folder``."""
+    for path in folder.rglob("*"):
+        flush_entry(path)
+    flush_entry(folder)
+
+
+def flush_entry(path: Path) -> None:
+    """Ask the disk to keep one file or one folder's list of names."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

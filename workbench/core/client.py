@@ -1,0 +1,211 @@
+"""The client of a workspace's daemon: JSON over loopback HTTP, with nothing to install.
+
+Kernel, command line, papermill and workers all speak through it. It needs only the standard
+library, as it is loaded wherever ``import workbench`` is used.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote, urlencode, urlsplit
+
+from workbench.core.errors import ResourceError, error_from_json
+
+ENDPOINT_FILE = "daemon.json"
+# Starting imports Dask and SQLAlchemy; on a busy laptop that takes seconds.
+_START_SECONDS = 60.0
+_REQUEST_SECONDS = 90.0
+
+
+class Endpoint(Protocol):
+    """Where a daemon listens: found again before each retry."""
+
+    def locate(self) -> tuple[str, str]:
+        """Return ``(url, token)`` of a daemon that should answer, starting one if need be."""
+
+
+class FixedEndpoint:
+    """A daemon that is known to run, as a worker knows its own."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.url, self.token = url, token
+
+    def locate(self) -> tuple[str, str]:
+        """Return the address given."""
+        return self.url, self.token
+
+
+class WorkspaceEndpoint:
+    """The daemon of a workspace folder; started on first use, found again when it was killed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def locate(self) -> tuple[str, str]:
+        """Return the address of the running daemon, after starting one when there is none.
+
+        Raises:
+            ResourceError: no daemon came up; the end of its log is told.
+        """
+        found = running_daemon(self.root)
+        if found is None:
+            self._start()
+            found = self._wait()
+        return found["url"], found["token"]
+
+    def _start(self) -> None:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            log = (self.root / "daemon.log").open("ab")
+        except OSError as error:
+            raise ResourceError(
+                f"The workspace folder cannot be written: {error.strerror}",
+                where=str(self.root),
+                next_step="Set WORKBENCH_WORKSPACE to a folder of yours on a local disk.",
+            ) from error
+        with log:
+            subprocess.Popen(
+                [sys.executable, "-m", "workbench.daemon", "--workspace", str(self.root)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C in the kernel's terminal is not for the daemon
+            )
+
+    def _wait(self) -> dict[str, Any]:
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            found = running_daemon(self.root)
+            if found is not None:
+                return found
+            if (refusal := _refusal(self.root)) is not None:
+                raise refusal
+            time.sleep(0.02)
+        raise ResourceError(
+            f"The daemon did not come up in {_START_SECONDS:.0f} s",
+            where=str(self.root / "daemon.log"),
+            next_step="Read the end of that log; then: workbench up",
+        )
+
+
+def running_daemon(root: Path) -> dict[str, Any] | None:
+    """Return ``{url, token, pid, version}`` of the workspace's daemon, None if it is not alive."""
+    try:
+        found: dict[str, Any] = json.loads((root / ENDPOINT_FILE).read_text())
+        os.kill(found["pid"], 0)
+    except (OSError, ValueError):
+        return None
+    return found if _is_daemon(found["pid"]) else None
+
+
+def _is_daemon(pid: int) -> bool:
+    """Check that the process is a daemon of ours, and not a zombie or a reused number."""
+    command = Path(f"/proc/{pid}/cmdline")
+    if not Path("/proc/self").exists():
+        return True
+    try:
+        return b"workbench.daemon" in command.read_bytes()
+    except OSError:
+        return False
+
+
+def _refusal(root: Path) -> Exception | None:
+    """Return (once) the error with which a daemon refused to start here."""
+    path = root / "daemon.error.json"
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    path.unlink(missing_ok=True)
+    return error_from_json(record)
+
+
+class Client:
+    """Requests to a daemon; errors come back as the WorkbenchErrors they were there.
+
+    A request that finds no daemon is sent again to the next one for as long as ``patience_seconds``
+    lasts, so a killed and restarted daemon is not noticed. Every request may therefore arrive
+    twice; all of the daemon's routes are written for that.
+    """
+
+    def __init__(self, endpoint: Endpoint, patience_seconds: float = 60.0) -> None:
+        self._endpoint = endpoint
+        self._patience_seconds = patience_seconds
+        self._local = threading.local()
+
+    def get(self, path: str, **query: Any) -> Any:
+        """Fetch JSON; ``None`` values in the query are left out."""
+        given = {key: value for key, value in query.items() if value is not None}
+        return self._request("GET", f"{path}?{urlencode(given)}" if given else path)
+
+    def post(self, path: str, body: Any = None) -> Any:
+        """Send JSON and return the answer."""
+        return self._request("POST", path, body)
+
+    def put(self, path: str, body: Any) -> Any:
+        """Set JSON and return the answer."""
+        return self._request("PUT", path, body)
+
+    def delete(self, path: str) -> Any:
+        """Take something away and return the answer."""
+        return self._request("DELETE", path)
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        self._drop()
+
+    def _request(self, method: str, path: str, body: Any = None) -> Any:
+        deadline = time.monotonic() + self._patience_seconds
+        payload = None if body is None else json.dumps(body).encode()
+        while True:
+            try:
+                status, answer = self._send(method, quote(path, safe="/?=&%@:+,-_.~"), payload)
+                break
+            except (OSError, http.client.HTTPException) as error:
+                self._drop()
+                if time.monotonic() > deadline:
+                    raise ResourceError(
+                        f"The daemon does not answer: {error}",
+                        where="daemon",
+                        next_step="See daemon.log in the workspace; then: workbench up",
+                    ) from error
+                time.sleep(0.05)
+        if status >= 400:
+            raise error_from_json(answer)
+        return answer
+
+    def _send(self, method: str, path: str, payload: bytes | None) -> tuple[int, Any]:
+        connection, token = self._connection()
+        headers = {"Authorization": f"Bearer {token}"}
+        if payload is not None:
+            headers["Content-Type"] = "application/json"
+        connection.request(method, path, body=payload, headers=headers)
+        response = connection.getresponse()
+        content = response.read()
+        return response.status, json.loads(content) if content else None
+
+    def _connection(self) -> tuple[http.client.HTTPConnection, str]:
+        """Return this thread's open connection, opening one when there is none."""
+        if getattr(self._local, "connection", None) is None:
+            url, token = self._endpoint.locate()
+            parts = urlsplit(url)
+            assert parts.hostname is not None
+            self._local.connection = http.client.HTTPConnection(
+                parts.hostname, parts.port, timeout=_REQUEST_SECONDS
+            )
+            self._local.token = token
+        return self._local.connection, self._local.token
+
+    def _drop(self) -> None:
+        connection = getattr(self._local, "connection", None)
+        if connection is not None:
+            connection.close()
+        self._local.connection = None

@@ -1,0 +1,243 @@
+"""Specs: one frozen, typed description of what a stage shall do.
+
+The widget form, the command-line flags, the notebook's parameter cell, the queue's payload, the
+catalog's row and the cache key are all derived from a Spec; nothing of it is written twice.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Self, Union, get_args, get_origin
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from workbench.core.errors import SpecError, nearest_name
+
+
+class Spec(BaseModel):
+    """What a stage shall do: frozen, strict about unknown names, every field explained.
+
+    How it is run (priority, workers) belongs to the Run and is never part of a Spec.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """Build the Spec from plain values.
+
+        Raises:
+            SpecError: a name is unknown (the nearest right one is told), missing or out of bounds.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise _spec_error(cls, error) from error
+
+    @classmethod
+    def from_parameters(cls, namespace: Mapping[str, Any]) -> Self:
+        """Build the Spec from a notebook's namespace after papermill has put its parameters in.
+
+        Plain values whose name is no field of the Spec and no run option are refused: papermill
+        itself passes a mistyped ``-p`` with only a warning.
+        """
+        given = {
+            name: value
+            for name, value in namespace.items()
+            if _is_parameter(name, value) and name not in RUN_OPTIONS
+        }
+        return cls.parse(given)
+
+    def canonical_json(self) -> str:
+        """Return the one JSON text of this Spec, keys sorted: what is stored and hashed."""
+        return json.dumps(
+            self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, separators=(",", ":")
+        )
+
+    def map_references(self, change: Callable[[str, str], str]) -> Self:
+        """Return this Spec with ``change(kind, reference)`` applied to every artifact reference."""
+        changed = {
+            name: _map_references(field.annotation, field.metadata, getattr(self, name), change)
+            for name, field in type(self).model_fields.items()
+        }
+        return type(self).model_validate(changed)
+
+    def references(self) -> list[tuple[str, str]]:
+        """Return every ``(kind, reference)`` that this Spec reads."""
+        found: list[tuple[str, str]] = []
+
+        def note(kind: str, reference: str) -> str:
+            found.append((kind, reference))
+            return reference
+
+        self.map_references(note)
+        return found
+
+
+# How a run is done: accepted beside a Spec's own fields by notebooks and the command line.
+RUN_OPTIONS: dict[str, tuple[Any, str]] = {
+    "workspace": (None, "folder of the workspace; the default when empty"),
+    "priority": (0, "higher runs start first (-100 to 100)"),
+    "workers": (1, "most pool slots this run may use"),
+}
+
+_NOTEBOOK_NAMES = {"In", "Out", "exit", "quit", "open"}
+_PLAIN_TYPES = (bool, int, float, str, list, tuple, dict, type(None))
+
+
+def _is_parameter(name: str, value: object) -> bool:
+    return (
+        not name.startswith("_") and name not in _NOTEBOOK_NAMES and isinstance(value, _PLAIN_TYPES)
+    )
+
+
+def option(
+    default: Any = ...,
+    *,
+    title: str,
+    help: str,
+    unit: str = "",
+    group: str = "",
+    **bounds: Any,
+) -> Any:
+    """Declare a Spec field: title and help for people, unit and bounds for forms and checks.
+
+    ``bounds`` are pydantic's (``ge``, ``le``, ``min_length``, ``pattern`` ...); ``group`` is the
+    heading under which forms show the field.
+    """
+    extra: Any = {key: value for key, value in {"unit": unit, "group": group}.items() if value}
+    if isinstance(default, list | dict):
+        frozen = default
+        return Field(
+            default_factory=lambda: type(frozen)(frozen),
+            title=title, description=help, json_schema_extra=extra, **bounds,
+        )  # fmt: skip
+    return Field(default, title=title, description=help, json_schema_extra=extra, **bounds)
+
+
+def field_fact(field: FieldInfo, name: Literal["unit", "group"]) -> str:
+    """Return a field's unit or group as given to ``option``; empty if it has none."""
+    extra = field.json_schema_extra
+    return str(extra.get(name, "")) if isinstance(extra, dict) else ""
+
+
+class Reference(NamedTuple):
+    """An artifact by name and version or alias: ``comments@latest``, ``comments@9f3c1a2b44d0``."""
+
+    name: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def parse_reference(text: str) -> Reference:
+    """Split ``name@version``; a bare name means ``name@latest``.
+
+    Raises:
+        SpecError: the text is no reference.
+    """
+    name, at, version = text.partition("@")
+    version = version if at else "latest"
+    if not _NAME.fullmatch(name) or not _NAME.fullmatch(version):
+        raise SpecError(
+            f"{text!r} is not an artifact reference",
+            next_step="Write name@version or name@alias, for example comments@latest.",
+        )
+    return Reference(name, version)
+
+
+def _check_reference(text: str) -> str:
+    try:
+        return str(parse_reference(text))
+    except SpecError as error:
+        raise ValueError(f"{error.what}. {error.next_step}") from error
+
+
+def _check_model(text: str) -> str:
+    return _check_reference(text) if "@" in text else text
+
+
+class ReadsArtifact(NamedTuple):
+    """Marks a field whose text names an artifact of this kind that the stage reads."""
+
+    kind: str
+
+
+DatasetRef = Annotated[str, AfterValidator(_check_reference), ReadsArtifact("dataset")]
+ReportRef = Annotated[str, AfterValidator(_check_reference), ReadsArtifact("report")]
+ModelRef = Annotated[str, AfterValidator(_check_reference), ReadsArtifact("model")]
+# A model artifact (with an @) or a name to look for outside: folder, cache, hub, package.
+ModelSource = Annotated[str, AfterValidator(_check_model), ReadsArtifact("model")]
+
+
+def _absolute(text: str) -> str:
+    if not text or "://" in text or text.startswith("${"):
+        return text
+    return str(Path(text).expanduser().absolute())
+
+
+# A path or URL; a relative path is made absolute where the Spec is written, as the daemon and the
+# workers have other working folders.
+LocalPath = Annotated[str, AfterValidator(_absolute)]
+
+ArtifactName = Annotated[str, Field(pattern=_NAME.pattern, max_length=120)]
+
+
+def _map_references(
+    annotation: Any, metadata: list[Any], value: Any, change: Callable[[str, str], str]
+) -> Any:
+    """Walk a value along its annotation and rewrite what is marked as an artifact reference."""
+    marker = next((item for item in metadata if isinstance(item, ReadsArtifact)), None)
+    if marker is not None and isinstance(value, str):
+        is_outside_name = marker.kind == "model" and "@" not in value
+        return value if is_outside_name else change(marker.kind, value)
+    if isinstance(value, BaseModel):
+        return {
+            name: _map_references(field.annotation, field.metadata, getattr(value, name), change)
+            for name, field in type(value).model_fields.items()
+        }
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _map_references(arguments[0], list(arguments[1:]), value, change)
+    if isinstance(value, list | tuple) and arguments:
+        return [_map_references(arguments[0], [], item, change) for item in value]
+    if isinstance(value, dict) and len(arguments) == 2:
+        return {k: _map_references(arguments[1], [], v, change) for k, v in value.items()}
+    if origin is Union or type(annotation).__name__ == "UnionType":
+        for part in arguments:
+            value = _map_references(part, [], value, change)
+    return value
+
+
+def _spec_error(spec: type[Spec], error: ValidationError) -> SpecError:
+    """Turn pydantic's first complaint into what, where, and the nearest right name or bound."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or spec.__name__
+    more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+        return SpecError(
+            f"{spec.__name__} has no parameter {where!r}{more}",
+            where=where,
+            next_step=nearest_name(where, spec.model_fields),
+        )
+    if first["type"] == "missing":
+        return SpecError(f"{spec.__name__} needs {where!r}{more}", where=where,
+                         next_step=f"Give {where}.")  # fmt: skip
+    return SpecError(
+        f"{spec.__name__}.{where}: {first['msg']}, got {first.get('input')!r}{more}",
+        where=where,
+        next_step=_bounds_of(spec, where),
+    )
+
+
+def _bounds_of(spec: type[Spec], name: str) -> str:
+    field = spec.model_fields.get(name)
+    return f"{field.title}: {field.description}" if field else ""

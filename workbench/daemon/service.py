@@ -1,0 +1,149 @@
+"""What the daemon is made of, put together: store, pool, dispatcher, deployments."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from workbench import __version__
+from workbench.catalog.artifacts import find_artifact, list_artifacts
+from workbench.catalog.database import Database
+from workbench.core.artifact import Artifact
+from workbench.core.registry import load_stage
+from workbench.daemon.bell import Bell
+from workbench.daemon.deployments import Deployments
+from workbench.daemon.submission import make_submission, read_inputs
+from workbench.dispatch.dispatcher import Dispatcher
+from workbench.pool.local import LocalPool
+from workbench.queue.store import RunStore
+
+LOG = logging.getLogger(__name__)
+_IDLE_LOOK_SECONDS = 15.0
+
+
+class Service:
+    """One workspace's services; ``url`` and ``token`` are where attempts report to."""
+
+    def __init__(
+        self, root: Path, database: Database, num_slots: int, url: str, token: str
+    ) -> None:
+        self.root = root
+        self.url = url
+        self.token = token
+        self.bell = Bell()
+        self.store = RunStore(database, root / "artifacts")
+        self.pool = LocalPool(num_slots)
+        self.deployments = Deployments(self.store, root / "deployments")
+        self.dispatcher = Dispatcher(self.store, self.pool, self._make_order, self.bell.ring)
+        self.pool_state = "starting"
+        self._started_at = time.time()
+        self._last_use = time.monotonic()
+        self._stop: Callable[[], None] = lambda: None
+
+    def start(self, stop: Callable[[], None]) -> None:
+        """Start the parts; the pool's workers come up while requests are already answered."""
+        self._stop = stop
+        self.deployments.start()
+        threading.Thread(target=self._start_pool, name="pool", daemon=True).start()
+        threading.Thread(target=self._stop_when_idle, name="idle", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop all parts; unfinished runs go on with the next daemon."""
+        self.dispatcher.close()
+        self.deployments.close()
+        self.pool.close()
+
+    def ask_to_stop(self) -> None:
+        """Have the daemon end in an orderly way."""
+        self._stop()
+
+    def submit(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Queue a run; see ``make_submission`` for what is refused."""
+        self._last_use = time.monotonic()
+        run = self.store.submit(make_submission(self.store, request))
+        self.changed()
+        return run
+
+    def changed(self) -> None:
+        """Look at the queue again and wake who waits for a run."""
+        self.dispatcher.ring()
+        self.bell.ring()
+
+    def attempt_ended(self, run_id: str, term: int) -> None:
+        """Free an attempt's slots and wake who waits for its run."""
+        self._last_use = time.monotonic()
+        self.dispatcher.ended(run_id, term)
+        self.bell.ring()
+
+    def artifact(self, reference: str, kind: str | None) -> Artifact:
+        """Return one artifact of the catalog."""
+        with self.store.database.read() as connection:
+            return find_artifact(connection, reference, self.store.artifact_root, kind)
+
+    def artifacts(self, kind: str | None) -> list[Artifact]:
+        """Return the newest artifacts of the catalog."""
+        with self.store.database.read() as connection:
+            return list_artifacts(connection, self.store.artifact_root, kind)
+
+    def status(self) -> dict[str, Any]:
+        """Return what a person asks first: is it up, is it busy, with what."""
+        return {
+            "version": __version__,
+            "workspace": str(self.root),
+            "pid": os.getpid(),
+            "uptime_seconds": round(time.time() - self._started_at, 1),
+            "pool": self.pool_state,
+            "slots": self.pool.num_slots,
+            "slots_alive": len(self.pool.slots()),
+            "slots_busy": self.dispatcher.busy_slots(),
+            "unfinished_runs": self.store.num_unfinished(),
+            "deployments": len(self.deployments.all()),
+        }
+
+    def _start_pool(self) -> None:
+        try:
+            self.pool.start()
+            self.pool_state = "running"
+            self.dispatcher.start()
+            self.changed()
+        except Exception as error:
+            # Without a pool the daemon still answers: it must say why nothing runs.
+            LOG.exception("the pool did not start")
+            self.pool_state = f"failed: {error}"
+
+    def _make_order(self, run: dict[str, Any], slots: tuple[str, ...]) -> dict[str, Any]:
+        """Put together all that an attempt must know."""
+        spec = load_stage(run["stage"]).spec.parse(run["spec"])
+        inputs = read_inputs(self.store, spec)
+        return {
+            "run_id": run["run_id"],
+            "term": run["term"],
+            "stage": run["stage"],
+            "spec": run["spec"],
+            "slots": list(slots),
+            "threads_per_worker": self.pool.threads_per_slot,
+            "workspace": str(self.root),
+            "folder": str(self.root / "runs" / run["run_id"]),
+            "artifact_root": str(self.store.artifact_root),
+            "inputs": {key: artifact.to_json() for key, artifact in inputs.items()},
+            "checkpoints": run["checkpoints"],
+            "url": self.url,
+            "token": self.token,
+        }
+
+    def _stop_when_idle(self) -> None:
+        minutes = float(os.environ.get("WORKBENCH_IDLE_MINUTES", "30"))
+        while True:
+            time.sleep(_IDLE_LOOK_SECONDS)
+            busy = self.store.num_unfinished() or self.deployments.all()
+            if busy:
+                self._last_use = time.monotonic()
+            elif time.monotonic() - self._last_use > minutes * 60:
+                LOG.info("idle for %s minutes: stopping", minutes)
+                self._stop()
+                return

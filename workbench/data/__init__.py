@@ -1,0 +1,1 @@
+"""Data integration: sources, cleaning rules, deduplication, splits and samples."""

@@ -1,0 +1,84 @@
+"""Text files with one text a line, and labels in a parallel file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from workbench.core.errors import DataError
+from workbench.core.spec import LocalPath, option
+from workbench.data.sources.files import MatchedFile, TextFileSource, hash_files
+from workbench.data.sources.source import SourceRow
+
+
+class LinesSource(TextFileSource):
+    """One text a line; line n of a second file may hold the label of line n."""
+
+    kind: Literal["lines"] = option(
+        "lines", title="Kind", help="One text a line.", group="Source"
+    )  # fmt: skip
+    labels_path: LocalPath = option(
+        "", title="Labels file", group="Labels",
+        help="A file whose line n is the label of text n; empty: the texts are not labelled.",
+    )  # fmt: skip
+    label_names: list[str] = option(
+        [], title="Label names", group="Labels",
+        help="Names of the labels 0, 1, 2 ... in the labels file, in this order; empty: the file "
+        "holds names.",
+    )  # fmt: skip
+
+    def read(self) -> Iterator[SourceRow]:
+        """Yield one record per line, blank lines too, file by file."""
+        files = self.files()
+        if self.labels_path and len(files) > 1:
+            raise DataError(f"{len(files)} files match, but one labels file is given",
+                            where=self.place(self.path),
+                            next_step="Make one source per text file.")  # fmt: skip
+        labels = self._read_labels() if self.labels_path else None
+        for file in files:
+            yield from self._read_file(file, labels)
+
+    def fingerprint(self) -> str | None:
+        """Return the SHA-256 over texts and labels."""
+        labels = [("labels", Path(self.labels_path))] if self.labels_path else []
+        return hash_files([*((file.key, file.path) for file in self.files()), *labels])
+
+    def _read_file(self, file: MatchedFile, labels: list[str | None] | None) -> Iterator[SourceRow]:
+        number = 0
+        with self.open_text(file.path) as (stream, encoding):
+            for number, line in enumerate(stream, 1):
+                if labels is not None and number > len(labels):
+                    break
+                yield SourceRow(
+                    text=line.removesuffix("\n").removesuffix("\r"),
+                    label=labels[number - 1] if labels is not None else None,
+                    position=f"{file.key}:{number}",
+                    provenance=self.locate(file, encoding, row=number),
+                    extra={},
+                )
+        if labels is not None and number != len(labels):
+            raise DataError(
+                f"Texts and labels do not match: {len(labels)} labels, and text {number} "
+                + ("has none" if number > len(labels) else "is the last"),
+                where=self.place(file.path, self.labels_path),
+                next_step="Give the labels file that belongs to this text file.",
+            )
+
+    def _read_labels(self) -> list[str | None]:
+        path = Path(self.labels_path)
+        with self.open_text(path) as (stream, _):
+            return [self._name(line.strip(), number) for number, line in enumerate(stream, 1)]
+
+    def _name(self, label: str, number: int) -> str | None:
+        if not self.label_names or not label:
+            return label or None
+        if label.isdecimal() and int(label) < len(self.label_names):
+            return self.label_names[int(label)]
+        raise DataError(
+            f"Label {label!r} is no index into the {len(self.label_names)} label names",
+            where=self.place(self.labels_path, f"line {number}"),
+            next_step=f"Name the labels 0 to {label} in order, or leave the label names empty."
+            if label.isdecimal()
+            else "Leave the label names empty where the file holds names.",
+        )

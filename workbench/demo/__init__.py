@@ -1,0 +1,1 @@
+"""The main job on the shipped sample: raw text to a served, watched small model."""

@@ -1,0 +1,134 @@
+"""One attempt at a run, from its order to its commit; what workers and coordinators execute.
+
+``python -m workbench.dispatch.attempt`` reads an order from standard input: the way of runs that
+take no slot of the pool.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import platform
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import cache
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import Any
+
+from workbench.core.artifact import Artifact, seal
+from workbench.core.errors import (
+    BugError,
+    Interruption,
+    WorkbenchError,
+    error_from_exception,
+)
+from workbench.core.registry import load_stage
+from workbench.dispatch.context import RemoteRun
+
+
+def run_attempt(order: dict[str, Any]) -> str:
+    """Execute an attempt and tell the daemon how it ended; return that outcome as a word.
+
+    ``order`` holds run_id, term, stage, spec, slots, threads_per_worker, folder, artifact_root,
+    inputs, checkpoints, url and token.
+    """
+    run = RemoteRun(order)
+    run.record("environment", machine_facts())
+    with _environment(order):
+        try:
+            outputs = _execute(order, run)
+        except Interruption:
+            return _end(run, "stopped", {})
+        except WorkbenchError as error:
+            return _end(run, "failed", error.to_json())
+        except Exception as error:
+            named = error_from_exception(error, where=f"run {run.run_id} ({order['stage']})")
+            return _end(run, "failed", named.to_json())
+    body = {"outputs": {name: artifact.to_json() for name, artifact in outputs.items()}}
+    return _end(run, "committed", body)
+
+
+def _execute(order: dict[str, Any], run: RemoteRun) -> dict[str, Artifact]:
+    stage = load_stage(order["stage"])
+    outputs = stage.function(stage.spec.parse(order["spec"]), run)
+    if not isinstance(outputs, stage.outputs):
+        raise BugError(
+            f"Stage {stage.name} returned {type(outputs).__name__}",
+            where=stage.name,
+            next_step=f"Return {stage.outputs.__name__} from it.",
+        )
+    root = Path(order["artifact_root"])
+    parents = tuple(order["inputs"])
+    sealed = {name: seal(draft, root) for name, draft in outputs.drafts().items()}
+    return {
+        name: replace(artifact, parents=parents, made_by=run.run_id)
+        for name, artifact in sealed.items()
+    }
+
+
+def _end(run: RemoteRun, outcome: str, body: dict[str, Any]) -> str:
+    """Report the outcome; a run that is over needs its partial files no more."""
+    # A superseded attempt may not speak for its run any more; the newer one does.
+    with suppress(WorkbenchError):
+        run.close()
+        run.tell(outcome, body)
+        shutil.rmtree(run.folder / f"partial-{run.term}", ignore_errors=True)
+        if outcome == "committed":
+            shutil.rmtree(run.folder, ignore_errors=True)
+    return outcome
+
+
+@contextmanager
+def _environment(order: dict[str, Any]) -> Iterator[None]:
+    """Let what the stage starts (a notebook's kernel) find this workspace and its parent run."""
+    changed = {"WORKBENCH_WORKSPACE": order["workspace"], "WORKBENCH_PARENT_RUN": order["run_id"]}
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@cache
+def machine_facts() -> dict[str, Any]:
+    """Return what a result may owe to the machine and its packages; recorded, never keyed."""
+    packages = {}
+    for name in _RECORDED_PACKAGES:
+        with suppress(PackageNotFoundError):
+            packages[name] = package_version(name)
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cores": os.cpu_count(),
+        "packages": packages,
+    }
+
+
+_RECORDED_PACKAGES = (
+    "nlp-workbench", "dask", "numpy", "onnxruntime", "pyarrow", "scikit-learn", "tokenizers",
+    "torch", "transformers",
+)  # fmt: skip
+
+
+def die_with_parent() -> None:
+    """Have the kernel end this process when its parent dies, however that happens (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    print(run_attempt(json.load(sys.stdin)), file=sys.stderr)

@@ -1,0 +1,179 @@
+"""The RunContext of a real attempt: it reports to the daemon and hears what it shall do."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from workbench.core.artifact import Artifact, Draft, flush_entry, flush_folder
+from workbench.core.client import Client, FixedEndpoint
+from workbench.core.errors import RunCancelled, RunPaused, WorkbenchError
+
+_REPORT_SECONDS = 0.2  # also how long a wish to pause may go unheard
+_MOST_EVENTS = 500  # in one report
+
+
+class RemoteRun:
+    """One attempt at a run, in a pool worker or a coordinator's process.
+
+    Events are sent in batches by a thread of its own, which brings back whether the run shall
+    pause or stop; the stage's thread never waits for the daemon except at checkpoints.
+    """
+
+    def __init__(self, order: dict[str, Any]) -> None:
+        self.run_id: str = order["run_id"]
+        self.term: int = order["term"]
+        self.num_workers: int = max(1, len(order["slots"]))
+        self.threads_per_worker: int = order["threads_per_worker"]
+        self.folder = Path(order["folder"])
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.daemon_client = Client(FixedEndpoint(order["url"], order["token"]))
+        self._inputs = {k: Artifact.from_json(v) for k, v in order["inputs"].items()}
+        self._checkpoints: dict[str, str] = dict(order["checkpoints"])
+        self._route = f"/runs/{self.run_id}/attempts/{self.term}"
+        self._events: list[dict[str, Any]] = []
+        self._newest_progress: dict[str, Any] | None = None
+        self._lock = threading.Lock()
+        self._wish = "run"
+        self._closing = threading.Event()
+        self._reporter = threading.Thread(target=self._report_often, daemon=True)
+        self._reporter.start()
+
+    # -- what a stage says ----------------------------------------------------------------------
+
+    def log(self, message: str, **facts: Any) -> None:
+        """Write one line to the run's journal."""
+        self.record("log", {"message": message, **facts})
+
+    def metric(self, name: str, value: float, step: int | None = None) -> None:
+        """Record one point of a curve, or a final figure."""
+        self.record("metric", {"name": name, "value": float(value), "step": step})
+
+    def progress(self, done: float, total: float, unit: str = "rows", note: str = "") -> None:
+        """Say how far the run is; only the newest of a moment is sent."""
+        with self._lock:
+            self._newest_progress = _event(
+                "progress", {"done": done, "total": total, "unit": unit, "note": note}
+            )
+
+    def count_rows(self, *, read: int, written: int) -> None:
+        """Record rows in and rows out."""
+        self.record("rows", {"read": read, "written": written})
+
+    # -- what a stage reads and writes ------------------------------------------------------------
+
+    def save(self, kind: str, name: str) -> Draft:
+        """Open a new result of this attempt."""
+        path = self.folder / f"staging-{self.term}" / name
+        shutil.rmtree(path, ignore_errors=True)
+        return Draft(kind, name, path)
+
+    def open(self, reference: str) -> Artifact:
+        """Return a committed artifact, one of the Spec's or any other of the catalog."""
+        if reference not in self._inputs:
+            found = self.daemon_client.get(f"/artifacts/{reference}")
+            self._inputs[reference] = Artifact.from_json(found)
+        return self._inputs[reference]
+
+    def checkpoint(self, key: str, write: Callable[[Path], None]) -> Path:
+        """Make one part durable; a part that is there already is not made again."""
+        if key not in self._checkpoints:
+            name = f"{key}.{self.term}"
+            target = self._checkpoint_folder / name
+            partial = self.folder / f"partial-{self.term}" / key
+            for leftover in (partial, target):  # of an attempt that died between the two steps
+                shutil.rmtree(leftover, ignore_errors=True)
+            partial.mkdir(parents=True)
+            write(partial)
+            flush_folder(partial)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial.rename(target)
+            flush_entry(target.parent)
+            body = {"key": key, "folder": name}
+            answer = self.daemon_client.post(f"{self._route}/checkpoints", body)
+            self._checkpoints[key] = answer["folder"]
+        return self._checkpoint_folder / self._checkpoints[key]
+
+    def checkpoints(self) -> dict[str, Path]:
+        """Return the folders of the durable parts by key, in the order they were made."""
+        return {key: self._checkpoint_folder / name for key, name in self._checkpoints.items()}
+
+    def forget_checkpoint(self, key: str) -> None:
+        """Drop a part: first from the record, then from the disk."""
+        name = self._checkpoints.pop(key, None)
+        if name is not None:
+            self.daemon_client.delete(f"{self._route}/checkpoints/{quote(key, safe='')}")
+            shutil.rmtree(self._checkpoint_folder / name, ignore_errors=True)
+
+    # -- what a stage is asked --------------------------------------------------------------------
+
+    @property
+    def should_pause(self) -> bool:
+        """Whether the run is wished to pause."""
+        return self._wish == "pause"
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run is wished to stop for good."""
+        return self._wish == "cancel"
+
+    def stop_if_asked(self) -> None:
+        """Raise RunPaused or RunCancelled if somebody asked."""
+        if self.cancelled:
+            raise RunCancelled
+        if self.should_pause:
+            raise RunPaused
+
+    @property
+    def client(self) -> Client:
+        """The daemon's API."""
+        return self.daemon_client
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Send what is left of the journal and stop reporting."""
+        self._closing.set()
+        self._reporter.join()
+        self._report()
+
+    def tell(self, verb: str, body: dict[str, Any]) -> None:
+        """Tell the daemon how the attempt ended."""
+        self.daemon_client.post(f"{self._route}/{verb}", body)
+
+    @property
+    def _checkpoint_folder(self) -> Path:
+        return self.folder / "checkpoints"
+
+    def record(self, kind: str, payload: dict[str, Any]) -> None:
+        """Append an event of any kind to the run's journal."""
+        with self._lock:
+            self._events.append(_event(kind, payload))
+
+    def _report_often(self) -> None:
+        while not self._closing.wait(_REPORT_SECONDS):
+            try:
+                self._report()
+            except WorkbenchError:
+                # A newer attempt owns the run, or the daemon is gone for good: work no longer.
+                self._wish = "cancel"
+                return
+
+    def _report(self) -> None:
+        with self._lock:
+            batch, self._events = self._events, []
+            if self._newest_progress is not None:
+                batch.append(self._newest_progress)
+                self._newest_progress = None
+        for start in range(0, max(1, len(batch)), _MOST_EVENTS):
+            part = batch[start : start + _MOST_EVENTS]
+            self._wish = self.daemon_client.post(f"{self._route}/report", {"events": part})["wish"]
+
+
+def _event(kind: str, payload: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": kind, "time": time.time(), "payload": payload}

@@ -1,0 +1,207 @@
+"""The dispatcher: a loop that carries out what the queue's placement decides.
+
+All state that matters is in the store; what is kept here (which future belongs to which attempt)
+is lost with the daemon and made anew: attempts of a dead daemon are dead, and their runs wait
+again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from workbench.core.errors import WorkbenchError
+from workbench.dispatch.attempt import run_attempt
+from workbench.dispatch.coordinator import CoordinatorProcess
+from workbench.pool.local import LocalPool
+from workbench.queue.placement import PlacedRun, Preempt, Start, place
+from workbench.queue.states import RunState
+from workbench.queue.store import RunStore
+
+LOG = logging.getLogger(__name__)
+_IDLE_SECONDS = 0.5  # the longest wait when nothing rings
+_STOP_SECONDS = 20.0  # a run that was asked to stop and does not is ended after this long
+
+
+@dataclass
+class LiveAttempt:
+    """What the dispatcher holds of a running attempt."""
+
+    run_id: str
+    term: int
+    slots: tuple[str, ...]
+    coordinator: CoordinatorProcess | None = None
+    future: Any = None
+    stop_asked_at: float | None = field(default=None)
+
+
+class Dispatcher:
+    """Starts, watches and ends attempts in a thread of its own; ``ring`` wakes it."""
+
+    def __init__(
+        self,
+        store: RunStore,
+        pool: LocalPool,
+        make_order: Callable[[dict[str, Any], tuple[str, ...]], dict[str, Any]],
+        announce: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._pool = pool
+        self._make_order = make_order
+        self._announce = announce
+        self._live: dict[str, LiveAttempt] = {}
+        self._lock = threading.RLock()
+        self._bell = threading.Event()
+        self._closing = False
+        self._thread = threading.Thread(target=self._loop, name="dispatcher", daemon=True)
+
+    def start(self) -> None:
+        """Take back the runs of a dead daemon, then begin to dispatch."""
+        for run in self._store.active():
+            self._store.lose(run["run_id"], run["term"], "daemon restarted", blameless=True)
+        self._thread.start()
+
+    def ring(self) -> None:
+        """Look at the queue now."""
+        self._bell.set()
+
+    def close(self) -> None:
+        """Stop dispatching and end every attempt; their runs go on with the next daemon."""
+        self._closing = True
+        self.ring()
+        if self._thread.is_alive():
+            self._thread.join()
+        with self._lock:
+            for attempt in self._live.values():
+                if attempt.coordinator:
+                    attempt.coordinator.kill()
+
+    def busy_slots(self) -> dict[str, str]:
+        """Return ``{slot: run_id}`` of the slots in use."""
+        with self._lock:
+            return {slot: a.run_id for a in self._live.values() for slot in a.slots}
+
+    def ended(self, run_id: str, term: int) -> None:
+        """Free an attempt's slots: the worker has told how it ended and is done."""
+        with self._lock:
+            attempt = self._live.get(run_id)
+            if attempt is not None and attempt.term == term:
+                del self._live[run_id]
+        self.ring()
+
+    # -- the loop ---------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        while not self._closing:
+            self._bell.wait(_IDLE_SECONDS)
+            self._bell.clear()
+            try:
+                self._turn()
+            except Exception:
+                # The loop must outlive any one failure; the next turn starts from the store.
+                LOG.exception("dispatching failed; trying again")
+                time.sleep(_IDLE_SECONDS)
+
+    def _turn(self) -> None:
+        active = {run["run_id"]: run for run in self._store.active()}
+        self._end_the_unwilling(active)
+        waiting = self._store.waiting()
+        if not waiting:
+            return
+        with self._lock:
+            placed = [
+                PlacedRun(
+                    run_id=a.run_id,
+                    priority=active[a.run_id]["priority"] if a.run_id in active else 0,
+                    position=active[a.run_id]["position"] if a.run_id in active else 0,
+                    slots=a.slots,
+                    stopping=a.run_id not in active
+                    or active[a.run_id]["state"] != RunState.RUNNING
+                    or a.stop_asked_at is not None,
+                )
+                for a in self._live.values()
+                if a.slots
+            ]
+        started = 0
+        for decision in place(waiting, placed, self._pool.slots(), self._pool.num_slots):
+            if isinstance(decision, Preempt):
+                self._preempt(decision.run_id)
+            else:
+                started += self._begin(decision)
+        if started:
+            self._announce()
+
+    def _begin(self, decision: Start) -> bool:
+        with self._lock:
+            if decision.run_id in self._live:
+                return False  # the attempt before this one has not let go of its slots yet
+        try:
+            run = self._store.start(decision.run_id, decision.slots)
+        except WorkbenchError:
+            return False  # paused or cancelled between decision and start
+        attempt = LiveAttempt(decision.run_id, run["term"], decision.slots)
+        with self._lock:
+            self._live[decision.run_id] = attempt
+        try:
+            order = self._make_order(run, decision.slots)
+        except WorkbenchError as error:
+            self._store.fail(decision.run_id, run["term"], error)
+            self.ended(decision.run_id, run["term"])
+            return True
+        if decision.slots:
+            attempt.future = self._pool.submit(run_attempt, order, decision.slots[0])
+            attempt.future.add_done_callback(lambda f: self._check(attempt, _cause(f)))
+        else:
+            attempt.coordinator = CoordinatorProcess(
+                order, lambda code: self._check(attempt, f"coordinator exited with {code}")
+            )
+        return True
+
+    def _check(self, attempt: LiveAttempt, cause: str) -> None:
+        """Heal a run whose attempt is gone without having told how it ended."""
+        if self._closing:
+            return
+        self._store.lose(attempt.run_id, attempt.term, cause)
+        self.ended(attempt.run_id, attempt.term)
+        self._announce()
+
+    def _preempt(self, run_id: str) -> None:
+        self._store.preempt(run_id)
+        with self._lock:
+            if run_id in self._live:
+                self._live[run_id].stop_asked_at = time.monotonic()
+
+    def _end_the_unwilling(self, active: dict[str, dict[str, Any]]) -> None:
+        """End attempts that were asked to stop long ago; they go on from their last checkpoint."""
+        now = time.monotonic()
+        with self._lock:
+            attempts = list(self._live.values())
+        for attempt in attempts:
+            run = active.get(attempt.run_id)
+            asked = run is not None and run["state"] in (RunState.PAUSING, RunState.CANCELLING)
+            if not asked and attempt.stop_asked_at is None:
+                continue
+            attempt.stop_asked_at = attempt.stop_asked_at or now
+            # A coordinator keeps nothing in its process that its children do not keep for it.
+            patience = 0.0 if attempt.coordinator else _STOP_SECONDS
+            if now - attempt.stop_asked_at >= patience:
+                self._end(attempt)
+
+    def _end(self, attempt: LiveAttempt) -> None:
+        attempt.stop_asked_at = time.monotonic()
+        if attempt.coordinator is not None:
+            attempt.coordinator.kill()
+        else:
+            self._pool.kill(attempt.slots[0])
+
+
+def _cause(future: Any) -> str:
+    """Say in a few words why a future ended without a word from its attempt."""
+    error = future.exception() if future.status == "error" else None
+    if error is None:
+        return f"worker ended the attempt ({future.status})"
+    return "worker died" if type(error).__name__ == "KilledWorker" else repr(error)

@@ -1,0 +1,162 @@
+"""Native checkpoints: stock transformers models from safetensors, every weight accounted for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.core.errors import DataError, StageError
+from workbench.models.folder import (
+    CONFIG,
+    WEIGHTS,
+    check_folder,
+    copy_tokenizer,
+    is_native,
+    read_json,
+    write_facts,
+    write_json,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+
+def open_classifier(folder: Path) -> torch.nn.Module:
+    """Open a classifier whose every weight is in its folder, in float32.
+
+    Raises:
+        DataError: the folder was refused, or is no native checkpoint.
+        StageError: a weight is missing, left over or of another shape.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    model, report = _open(AutoModelForSequenceClassification, folder)
+    _expect_all(folder, missing=report["missing_keys"], left_over=report["unexpected_keys"])
+    return model
+
+
+def open_encoder(folder: Path) -> torch.nn.Module:
+    """Open the encoder below a model's head, in float32; a head in the folder is left out.
+
+    Raises:
+        DataError: the folder was refused, or is no native checkpoint.
+        StageError: a weight of the encoder itself is missing or of another shape.
+    """
+    from transformers import AutoModel
+
+    model, report = _open(AutoModel, folder)
+    _expect_all(folder, missing=_without_pooler(report["missing_keys"]), left_over=[])
+    return model
+
+
+def new_classifier(folder: Path, labels: Sequence[str], seed: int) -> torch.nn.Module:
+    """Put a fresh head for these labels on a folder's encoder.
+
+    The same folder, labels and seed give the same weights.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    names = dict(enumerate(labels))
+    config = AutoConfig.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False, id2label=names,
+        label2id={label: number for number, label in names.items()}, dtype=torch.float32,
+    )  # fmt: skip
+    config.problem_type = "single_label_classification"
+    torch.manual_seed(seed)
+    encoder = open_encoder(folder)
+    model = AutoModelForSequenceClassification.from_config(config)
+    report = model.base_model.load_state_dict(encoder.state_dict(), strict=False)
+    _expect_all(
+        folder,
+        missing=_without_pooler(report.missing_keys),
+        left_over=_without_pooler(report.unexpected_keys),
+    )
+    return model  # type: ignore[no-any-return]
+
+
+def _open(kind: Any, folder: Path) -> tuple[torch.nn.Module, dict[str, Any]]:
+    import torch
+
+    check_folder(folder)
+    if not is_native(folder):
+        raise DataError("The model is no native checkpoint", where=str(folder),
+                        next_step=f"Name a model with {WEIGHTS}.")  # fmt: skip
+    with quiet_transformers():
+        model, report = kind.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True,
+            dtype=torch.float32, attn_implementation="sdpa", output_loading_info=True,
+        )  # fmt: skip
+    return model, report
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep progress bars and load reports off; ``_expect_all`` raises what they only tell."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _expect_all(folder: Path, *, missing: Sequence[str], left_over: Sequence[str]) -> None:
+    if missing or left_over:
+        names = sorted(missing) or sorted(left_over)
+        raise StageError(
+            f"The checkpoint and its configuration differ: {len(missing)} weights are missing, "
+            f"{len(left_over)} left over, such as {names[0]}",
+            where=str(folder),
+            next_step="Repair the configuration; weights made up at random would go unnoticed.",
+        )
+
+
+def _without_pooler(keys: Sequence[str]) -> list[str]:
+    # Classifiers of some families have no pooler, encoders of others were saved without one.
+    return [key for key in keys if "pooler" not in key.split(".") and "position_ids" not in key]
+
+
+def save_classifier(
+    model: torch.nn.Module, target: Path, tokenizer_from: Path, max_tokens: int
+) -> None:
+    """Write a classifier as a folder that stock transformers opens; the same model, same bytes."""
+    from safetensors.torch import save_file
+
+    target.mkdir(parents=True, exist_ok=True)
+    weights = {
+        # A copy: parameters that are views of one buffer are no tensors of their own yet.
+        name: tensor.detach().clone().contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    save_file(weights, target / WEIGHTS, metadata={"format": "pt"})
+    config: Any = model.config
+    config.architectures = [type(model).__name__]
+    config.save_pretrained(target)
+    told = read_json(target / CONFIG)
+    told.pop("_name_or_path", None)  # a path of this machine is no part of the model
+    write_json(target / CONFIG, told)
+    copy_tokenizer(tokenizer_from, target, max_tokens)
+    write_facts(target, list(config.id2label.values()), max_tokens)
+
+
+def num_parameters(folder: Path) -> int:
+    """Count a native checkpoint's weights from its header, without loading them."""
+    from safetensors import safe_open
+
+    with safe_open(folder / WEIGHTS, framework="numpy") as weights:
+        shapes = [weights.get_slice(name).get_shape() for name in weights.keys()]  # noqa: SIM118
+    return sum(math.prod(shape) for shape in shapes)
+
+
+def megabytes(path: Path) -> float:
+    """Return a file's size in units of 10^6 bytes, to two digits."""
+    return round(path.stat().st_size / 1e6, 2)

@@ -1,0 +1,1 @@
+"""Watching what a model sees: has the text that comes in changed?"""

@@ -1,0 +1,43 @@
+"""Child runs of a coordinator: submitted under its own id, waited for without a slot."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from workbench.core.artifact import Artifact
+from workbench.core.context import RunContext
+from workbench.core.errors import RunCancelled, error_from_json
+from workbench.core.registry import stage_of
+from workbench.core.spec import Spec
+
+_POLL_SECONDS = 1.0
+
+
+def do_child(
+    run: RunContext, spec: Spec, workers: int = 1
+) -> tuple[dict[str, Any], dict[str, Artifact]]:
+    """Run a Spec as a child and return its record and artifacts by output name.
+
+    A coordinator that was killed and started again joins the child that it had.
+
+    Raises:
+        WorkbenchError: what ended the child.
+        RunPaused, RunCancelled: this run was asked to stop (its children are, too).
+    """
+    request = {
+        "run_id": f"r-{secrets.token_hex(5)}",
+        "stage": stage_of(spec).name,
+        "spec": spec.model_dump(mode="json"),
+        "workers": workers,
+        "parent_run_id": run.run_id,
+    }
+    record = run.client.post("/runs", request)
+    while record["state"] not in ("succeeded", "failed", "cancelled"):
+        run.stop_if_asked()
+        record = run.client.get(f"/runs/{record['run_id']}", wait=_POLL_SECONDS)
+    if record["state"] == "failed":
+        raise error_from_json(record["error"])
+    if record["state"] == "cancelled":
+        raise RunCancelled(f"child run {record['run_id']} was cancelled")
+    return record, {name: run.open(reference) for name, reference in record["outputs"].items()}

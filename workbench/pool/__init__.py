@@ -1,0 +1,1 @@
+"""The pool: elastic workers from a Dask cluster of some provider, one slot per worker."""

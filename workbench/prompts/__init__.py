@@ -1,0 +1,1 @@
+"""Prompts as versioned objects, and labelling texts with them."""

@@ -1,0 +1,114 @@
+"""The life of a run, as a pure table: (state, what happened) -> next state.
+
+waiting ── started ──> running ── succeeded ──> succeeded
+   ^                     │  │  └─ failed ─────> failed ────┐
+   │ resume              │  └──── lost, stopped ─> waiting  │ resume: finished parts are kept
+   └── paused <─ stopped ─ pausing                          │
+   └────────────── cancelled <─ stopped ─ cancelling <──────┘
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from workbench.core.errors import SpecError
+
+
+class RunState(StrEnum):
+    """Where a run stands."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    PAUSING = "pausing"
+    PAUSED = "paused"
+    CANCELLING = "cancelling"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class RunEvent(StrEnum):
+    """What can happen to a run: people ask for the first three, attempts report the rest."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
+    START = "start"
+    SUCCEED = "succeed"
+    FAIL = "fail"
+    STOP = "stop"  # the attempt noticed that it should stop, and did so at a safe point
+    LOSE = "lose"  # the attempt's process is gone
+
+
+TERMINAL = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})
+ACTIVE = frozenset({RunState.RUNNING, RunState.PAUSING, RunState.CANCELLING})
+
+_S, _E = RunState, RunEvent
+TRANSITIONS: dict[tuple[RunState, RunEvent], RunState] = {
+    (_S.WAITING, _E.START): _S.RUNNING,
+    (_S.WAITING, _E.SUCCEED): _S.SUCCEEDED,  # found in the cache
+    (_S.WAITING, _E.PAUSE): _S.PAUSED,
+    (_S.WAITING, _E.CANCEL): _S.CANCELLED,
+    (_S.WAITING, _E.FAIL): _S.FAILED,  # lost too often to be started again
+    (_S.RUNNING, _E.SUCCEED): _S.SUCCEEDED,
+    (_S.RUNNING, _E.FAIL): _S.FAILED,
+    (_S.RUNNING, _E.STOP): _S.WAITING,  # preempted, or resumed before it had stopped
+    (_S.RUNNING, _E.LOSE): _S.WAITING,
+    (_S.RUNNING, _E.PAUSE): _S.PAUSING,
+    (_S.RUNNING, _E.CANCEL): _S.CANCELLING,
+    (_S.PAUSING, _E.STOP): _S.PAUSED,
+    (_S.PAUSING, _E.LOSE): _S.PAUSED,
+    (_S.PAUSING, _E.SUCCEED): _S.SUCCEEDED,  # done before it noticed: work is not thrown away
+    (_S.PAUSING, _E.FAIL): _S.FAILED,
+    (_S.PAUSING, _E.RESUME): _S.RUNNING,
+    (_S.PAUSING, _E.CANCEL): _S.CANCELLING,
+    (_S.PAUSED, _E.RESUME): _S.WAITING,
+    (_S.PAUSED, _E.CANCEL): _S.CANCELLED,
+    (_S.CANCELLING, _E.STOP): _S.CANCELLED,
+    (_S.CANCELLING, _E.LOSE): _S.CANCELLED,
+    (_S.CANCELLING, _E.FAIL): _S.CANCELLED,
+    (_S.CANCELLING, _E.SUCCEED): _S.SUCCEEDED,
+    (_S.FAILED, _E.RESUME): _S.WAITING,
+    (_S.CANCELLED, _E.RESUME): _S.WAITING,
+}
+
+# Asking for what is already so, or on its way, is no mistake: a second click on Pause.
+_ALREADY = frozenset(
+    {
+        (_S.PAUSING, _E.PAUSE), (_S.PAUSED, _E.PAUSE), (_S.CANCELLING, _E.CANCEL),
+        (_S.CANCELLED, _E.CANCEL), (_S.WAITING, _E.RESUME), (_S.RUNNING, _E.RESUME),
+    }
+)  # fmt: skip
+
+
+def is_possible(state: RunState, event: RunEvent) -> bool:
+    """Whether the event may happen to a run in that state."""
+    return (state, event) in TRANSITIONS or (state, event) in _ALREADY
+
+
+def next_state(state: RunState, event: RunEvent) -> RunState:
+    """Return the state after an event.
+
+    Raises:
+        SpecError: the event cannot happen in that state (for example, pausing a finished run).
+    """
+    if (state, event) in _ALREADY:
+        return state
+    try:
+        return TRANSITIONS[state, event]
+    except KeyError:
+        raise SpecError(
+            f"Cannot {event} a run that is {state}",
+            where="run",
+            next_step="Submit its Spec again to run it anew." if state in TERMINAL else "",
+        ) from None
+
+
+# A run whose worker dies this often with no new finished part between is not started again: its
+# own work is what kills the worker.
+MOST_LOSSES = 5
+
+
+def should_give_up(losses_since_progress: int) -> bool:
+    """Decide whether a run that lost its worker again is failed rather than healed."""
+    return losses_since_progress >= MOST_LOSSES

@@ -1,0 +1,451 @@
+"""Runs in the database: every change of a run is one transaction here, and nowhere else."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from workbench.catalog.artifacts import find_artifact, insert_artifact, move_alias
+from workbench.catalog.database import Database
+from workbench.core.artifact import Artifact
+from workbench.core.errors import ResourceError, SpecError, WorkbenchError
+from workbench.queue.journal import append_events, read_events
+from workbench.queue.placement import WaitingRun
+from workbench.queue.states import (
+    ACTIVE,
+    TERMINAL,
+    RunEvent,
+    RunState,
+    is_possible,
+    next_state,
+    should_give_up,
+)
+from workbench.queue.tables import ATTEMPTS, CACHE, CHECKPOINTS, RUNS
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A run as it is asked for."""
+
+    run_id: str
+    stage: str
+    spec: str  # canonical JSON, references resolved
+    cache_key: str | None
+    coordinator: bool = False
+    parent_run_id: str | None = None
+    priority: int = 0
+    workers: int = 1
+    submitted_by: str = ""
+
+
+class SupersededError(SpecError):
+    """An attempt of an older term tried to change its run: a newer attempt owns it."""
+
+
+class RunStore:
+    """The queue's whole state, kept in the workspace's database."""
+
+    def __init__(self, database: Database, artifact_root: Path) -> None:
+        self.database = database
+        self.artifact_root = artifact_root
+
+    # -- asked by people ---------------------------------------------------------------------
+
+    def submit(self, submission: Submission) -> dict[str, Any]:
+        """Record a run before anything is done for it; answer from the cache if it can be.
+
+        Submitting the same run id again changes nothing. A submission that equals a run of the
+        same parent which has not succeeded yet joins that run (and resumes it, if it had failed),
+        so that a restarted coordinator finds its children and their finished parts.
+        """
+        with self.database.write() as connection:
+            known = self._row(connection, submission.run_id) or self._sibling(
+                connection, submission
+            )
+            if known is None:
+                self._insert(connection, submission)
+                self._answer_from_cache(connection, submission)
+                return _record(self._row(connection, submission.run_id))
+            if known.run_id != submission.run_id and RunState(known.state) in TERMINAL:
+                self._move(connection, known, RunEvent.RESUME)
+            return _record(self._row(connection, known.run_id))
+
+    def ask(self, run_id: str, event: RunEvent) -> dict[str, Any]:
+        """Pause, resume or cancel a run and, down the tree, its unfinished children."""
+        with self.database.write() as connection:
+            self._move(connection, self._must_row(connection, run_id), event)
+            for member in self._tree(connection, run_id)[1:]:
+                row = self._must_row(connection, member)
+                state = RunState(row.state)
+                if state not in TERMINAL and is_possible(state, event):
+                    self._move(connection, row, event)
+            return _record(self._row(connection, run_id))
+
+    def prioritise(self, run_id: str, priority: int) -> dict[str, Any]:
+        """Change the priority of a run and of its unfinished children."""
+        with self.database.write() as connection:
+            self._must_row(connection, run_id)
+            tree = self._tree(connection, run_id)
+            connection.execute(
+                sa.update(RUNS).where(RUNS.c.run_id.in_(tree)).values(priority=priority)
+            )
+            return _record(self._row(connection, run_id))
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        """Return one run as plain values.
+
+        Raises:
+            SpecError: there is no such run.
+        """
+        with self.database.read() as connection:
+            return _record(self._must_row(connection, run_id))
+
+    def runs(self, limit: int = 50, parent_run_id: str | None = None) -> list[dict[str, Any]]:
+        """Return the newest runs, newest first."""
+        query = sa.select(RUNS).order_by(RUNS.c.position.desc()).limit(limit)
+        if parent_run_id is not None:
+            query = query.where(RUNS.c.parent_run_id == parent_run_id)
+        with self.database.read() as connection:
+            return [_record(row) for row in connection.execute(query)]
+
+    def events(self, run_id: str, after: int = 0) -> list[dict[str, Any]]:
+        """Return the run's journal after a sequence number."""
+        with self.database.read() as connection:
+            self._must_row(connection, run_id)
+            return read_events(connection, run_id, after)
+
+    # -- asked by the dispatcher -------------------------------------------------------------
+
+    def waiting(self) -> list[WaitingRun]:
+        """Return every run that could start now."""
+        query = sa.select(RUNS).where(RUNS.c.state == RunState.WAITING)
+        with self.database.read() as connection:
+            return [
+                WaitingRun(r.run_id, r.priority, r.position, 0 if r.coordinator else r.workers)
+                for r in connection.execute(query)
+            ]
+
+    def active(self) -> list[dict[str, Any]]:
+        """Return the runs that have an attempt now."""
+        query = sa.select(RUNS).where(RUNS.c.state.in_(ACTIVE))
+        with self.database.read() as connection:
+            return [_record(row) for row in connection.execute(query)]
+
+    def num_unfinished(self) -> int:
+        """Count the runs that are not over (paused ones are left out: they wait for a person)."""
+        states = [*ACTIVE, RunState.WAITING]
+        query = sa.select(sa.func.count()).where(RUNS.c.state.in_(states))
+        with self.database.read() as connection:
+            return int(connection.scalar(query) or 0)
+
+    def start(self, run_id: str, slots: Sequence[str]) -> dict[str, Any]:
+        """Begin a new attempt; return the run with its new term and its ``checkpoints``."""
+        with self.database.write() as connection:
+            row = self._must_row(connection, run_id)
+            term = row.term + 1
+            self._move(
+                connection,
+                row,
+                RunEvent.START,
+                term=term,
+                preempted=False,
+                started_at=row.started_at or time.time(),
+            )
+            connection.execute(
+                sa.insert(ATTEMPTS).values(
+                    run_id=run_id, term=term, slots=json.dumps(list(slots)), started_at=time.time()
+                )
+            )
+            return {
+                **_record(self._row(connection, run_id)),
+                "checkpoints": self._checkpoints(connection, run_id),
+            }
+
+    def preempt(self, run_id: str) -> None:
+        """Ask a running run to stop at its next safe point and to wait again."""
+        with self.database.write() as connection:
+            row = self._must_row(connection, run_id)
+            if row.state == RunState.RUNNING:
+                self._update(connection, run_id, preempted=True)
+
+    def lose(self, run_id: str, term: int, cause: str, *, blameless: bool = False) -> None:
+        """Note that an attempt's process is gone; its run waits again, or is given up.
+
+        A loss is ``blameless`` when the whole daemon was restarted: it says nothing of the run.
+        """
+        with self.database.write() as connection:
+            row = self._must_row(connection, run_id)
+            if row.term != term or RunState(row.state) not in ACTIVE:
+                return
+            blameless = blameless or row.state != RunState.RUNNING
+            losses = row.losses + (0 if blameless else 1)
+            self._end_attempt(connection, run_id, term, cause)
+            self._move(connection, row, RunEvent.LOSE, losses=losses, cause=cause)
+            row = self._must_row(connection, run_id)
+            if row.state == RunState.WAITING and should_give_up(losses):
+                error = ResourceError(
+                    f"The worker died {losses} times with no finished part between: {cause}",
+                    where=f"run {run_id} ({row.stage})",
+                    next_step="Look for memory use or a native crash in the run's log, "
+                    "then resume the run: finished parts are kept.",
+                )
+                self._move(connection, row, RunEvent.FAIL, error=json.dumps(error.to_json()))
+
+    # -- asked by attempts, each with its term ------------------------------------------------
+
+    def report(self, run_id: str, term: int, events: Iterable[Mapping[str, Any]]) -> str:
+        """Append an attempt's events; return what it is wished to do: run, pause or cancel."""
+        with self.database.write() as connection:
+            row = self._owned(connection, run_id, term)
+            events = list(events)
+            append_events(connection, run_id, events)
+            newest = {
+                event["kind"]: json.dumps(event["payload"])
+                for event in events
+                if event["kind"] in ("progress", "rows")
+            }
+            if newest:
+                self._update(connection, run_id, **newest)
+            return _wish(row)
+
+    def add_checkpoint(self, run_id: str, term: int, key: str, folder: str) -> str:
+        """Record a finished part; return the folder that counts (the first one's)."""
+        with self.database.write() as connection:
+            self._owned(connection, run_id, term)
+            known = self._checkpoints(connection, run_id).get(key)
+            if known is not None:
+                return known
+            connection.execute(
+                sa.insert(CHECKPOINTS).values(run_id=run_id, key=key, term=term, folder=folder)
+            )
+            self._update(connection, run_id, losses=0)
+            self._note(connection, run_id, "checkpoint", {"key": key})
+            return folder
+
+    def drop_checkpoint(self, run_id: str, term: int, key: str) -> None:
+        """Forget a part that a newer one replaces."""
+        with self.database.write() as connection:
+            self._owned(connection, run_id, term)
+            connection.execute(
+                sa.delete(CHECKPOINTS).where(
+                    CHECKPOINTS.c.run_id == run_id, CHECKPOINTS.c.key == key
+                )
+            )
+
+    def commit(self, run_id: str, term: int, outputs: Mapping[str, Artifact]) -> dict[str, Any]:
+        """Record all outputs and the run's success in one transaction: all of it or nothing."""
+        with self.database.write() as connection:
+            row = self._must_row(connection, run_id)
+            if row.state == RunState.SUCCEEDED and row.term == term:
+                return _record(row)  # the answer to the first commit was lost on its way
+            row = self._owned(connection, run_id, term)
+            for artifact in outputs.values():
+                insert_artifact(connection, artifact, self.artifact_root)
+                move_alias(
+                    connection, artifact.kind, artifact.name, "latest", artifact.version, run_id
+                )
+            self._end_attempt(connection, run_id, term, "succeeded")
+            references = {name: artifact.reference for name, artifact in outputs.items()}
+            kinds = {name: artifact.kind for name, artifact in outputs.items()}
+            self._move(
+                connection,
+                row,
+                RunEvent.SUCCEED,
+                outputs=json.dumps({"references": references, "kinds": kinds}),
+                error=None,
+            )
+            self._remember(connection, row)
+            return _record(self._row(connection, run_id))
+
+    def fail(self, run_id: str, term: int, error: WorkbenchError) -> None:
+        """Record why an attempt failed."""
+        with self.database.write() as connection:
+            row = self._owned(connection, run_id, term)
+            self._end_attempt(connection, run_id, term, "failed")
+            self._note(connection, run_id, "error", error.to_json())
+            self._move(connection, row, RunEvent.FAIL, error=json.dumps(error.to_json()))
+
+    def stop(self, run_id: str, term: int) -> None:
+        """Record that an attempt stopped at a safe point, as it was asked to."""
+        with self.database.write() as connection:
+            row = self._owned(connection, run_id, term)
+            self._end_attempt(connection, run_id, term, "stopped")
+            self._move(connection, row, RunEvent.STOP)
+
+    # -- inside one transaction -----------------------------------------------------------------
+
+    def _insert(self, connection: sa.Connection, submission: Submission) -> None:
+        connection.execute(
+            sa.insert(RUNS).values(
+                **submission.__dict__,
+                state=RunState.WAITING,
+                preempted=False,
+                cached=False,
+                term=0,
+                losses=0,
+                submitted_at=time.time(),
+                outputs="{}",
+            )
+        )
+        self._note(connection, submission.run_id, "state", {"state": RunState.WAITING})
+
+    def _answer_from_cache(self, connection: sa.Connection, submission: Submission) -> None:
+        """End the run at once with an earlier run's outputs, if those are still there."""
+        if submission.cache_key is None:
+            return
+        earlier = connection.execute(
+            sa.select(RUNS)
+            .join(CACHE, CACHE.c.run_id == RUNS.c.run_id)
+            .where(CACHE.c.cache_key == submission.cache_key)
+        ).first()
+        if earlier is None:
+            return
+        outputs = json.loads(earlier.outputs)
+        for name, reference in outputs["references"].items():
+            kind = outputs["kinds"][name]
+            artifact = find_artifact(connection, reference, self.artifact_root, kind)
+            if not artifact.path.is_dir():
+                return
+            move_alias(
+                connection, kind, artifact.name, "latest", artifact.version, submission.run_id
+            )
+        self._move(
+            connection,
+            self._must_row(connection, submission.run_id),
+            RunEvent.SUCCEED,
+            cached=True,
+            outputs=earlier.outputs,
+            rows=earlier.rows,
+            started_at=time.time(),
+        )
+
+    def _remember(self, connection: sa.Connection, row: Any) -> None:
+        """Offer a finished run to later submissions of the same key; the newest finished wins.
+
+        The first commit of equal content wins in the catalog; here the newest run is kept so that
+        an entry whose files were deleted is replaced by the run that made them again.
+        """
+        if row.cache_key is not None:
+            connection.execute(sa.delete(CACHE).where(CACHE.c.cache_key == row.cache_key))
+            connection.execute(sa.insert(CACHE).values(cache_key=row.cache_key, run_id=row.run_id))
+
+    def _move(self, connection: sa.Connection, row: Any, event: RunEvent, **values: Any) -> None:
+        """Apply one event of the state table and note it in the journal."""
+        cause = values.pop("cause", None)
+        state = next_state(RunState(row.state), event)
+        if state == row.state and not values:
+            return
+        if state in TERMINAL:
+            values["ended_at"] = time.time()
+        elif row.ended_at is not None:  # resumed after it had failed or was cancelled
+            values.update(ended_at=None, error=None, losses=0)
+        self._update(connection, row.run_id, state=state, **values)
+        payload = {"state": state, "term": values.get("term", row.term)}
+        if cause:
+            payload["cause"] = cause
+        self._note(connection, row.run_id, "state", payload)
+
+    def _update(self, connection: sa.Connection, run_id: str, **values: Any) -> None:
+        connection.execute(sa.update(RUNS).where(RUNS.c.run_id == run_id).values(**values))
+
+    def _note(
+        self, connection: sa.Connection, run_id: str, kind: str, payload: Mapping[str, Any]
+    ) -> None:
+        event = {"kind": kind, "time": time.time(), "payload": payload}
+        append_events(connection, run_id, [event])
+
+    def _end_attempt(self, connection: sa.Connection, run_id: str, term: int, outcome: str) -> None:
+        connection.execute(
+            sa.update(ATTEMPTS)
+            .where(ATTEMPTS.c.run_id == run_id, ATTEMPTS.c.term == term)
+            .values(ended_at=time.time(), outcome=outcome[:40])
+        )
+
+    def _row(self, connection: sa.Connection, run_id: str) -> Any:
+        return connection.execute(sa.select(RUNS).where(RUNS.c.run_id == run_id)).first()
+
+    def _must_row(self, connection: sa.Connection, run_id: str) -> Any:
+        row = self._row(connection, run_id)
+        if row is None:
+            raise SpecError(f"There is no run {run_id!r}", where="queue",
+                            next_step="List them with: workbench runs")  # fmt: skip
+        return row
+
+    def _owned(self, connection: sa.Connection, run_id: str, term: int) -> Any:
+        """Return the run if this attempt still owns it.
+
+        Raises:
+            SupersededError: a newer attempt has started, or the run is over.
+        """
+        row = self._must_row(connection, run_id)
+        if row.term != term or RunState(row.state) not in ACTIVE:
+            raise SupersededError(
+                f"Attempt {term} no longer owns run {run_id} (attempt {row.term}, {row.state})",
+                where=f"run {run_id}",
+            )
+        return row
+
+    def _sibling(self, connection: sa.Connection, submission: Submission) -> Any:
+        if submission.parent_run_id is None or submission.cache_key is None:
+            return None
+        return connection.execute(
+            sa.select(RUNS)
+            .where(RUNS.c.parent_run_id == submission.parent_run_id)
+            .where(RUNS.c.cache_key == submission.cache_key)
+            .where(RUNS.c.state != RunState.SUCCEEDED)
+        ).first()
+
+    def _tree(self, connection: sa.Connection, run_id: str) -> list[str]:
+        tree, frontier = [run_id], [run_id]
+        while frontier:
+            query = sa.select(RUNS.c.run_id).where(RUNS.c.parent_run_id.in_(frontier))
+            frontier = list(connection.scalars(query))
+            tree += frontier
+        return tree
+
+    def _checkpoints(self, connection: sa.Connection, run_id: str) -> dict[str, str]:
+        query = (
+            sa.select(CHECKPOINTS.c.key, CHECKPOINTS.c.folder)
+            .where(CHECKPOINTS.c.run_id == run_id)
+            .order_by(CHECKPOINTS.c.position)
+        )
+        return {row.key: row.folder for row in connection.execute(query)}
+
+
+def _wish(row: Any) -> str:
+    if row.state == RunState.CANCELLING:
+        return "cancel"
+    return "pause" if row.state == RunState.PAUSING or row.preempted else "run"
+
+
+def _record(row: Any) -> dict[str, Any]:
+    """Return a run's row as the plain values that clients see."""
+    outputs = json.loads(row.outputs)
+    return {
+        "run_id": row.run_id,
+        "position": row.position,
+        "parent_run_id": row.parent_run_id,
+        "stage": row.stage,
+        "spec": json.loads(row.spec),
+        "coordinator": row.coordinator,
+        "priority": row.priority,
+        "workers": row.workers,
+        "state": row.state,
+        "cached": row.cached,
+        "term": row.term,
+        "submitted_by": row.submitted_by,
+        "submitted_at": row.submitted_at,
+        "started_at": row.started_at,
+        "ended_at": row.ended_at,
+        "progress": json.loads(row.progress) if row.progress else None,
+        "rows": json.loads(row.rows) if row.rows else None,
+        "outputs": outputs.get("references", {}),
+        "output_kinds": outputs.get("kinds", {}),
+        "error": json.loads(row.error) if row.error else None,
+    }

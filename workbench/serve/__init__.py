@@ -1,0 +1,1 @@
+"""Serving: the prediction server, its batcher and log, deployment with checks, batch scoring."""

@@ -1,0 +1,1 @@
+"""What a model is for: prediction columns, metrics, the baseline and the evaluation."""

@@ -1,0 +1,1 @@
+"""Training and distillation: one loop on supervised ranks, resumable to the bit."""

@@ -1,0 +1,71 @@
+"""Which rows are trained in which step: pure functions, the same for any number of ranks.
+
+A step's *global batch* is cut into a fixed number of slices; ranks share the slices. As the slices
+(and the dropout masks drawn for each) do not depend on how many ranks there are, neither does the
+result, beyond the rounding of one sum.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+Rows = npt.NDArray[np.int64]
+
+NUM_SLICES = 4  # of a global batch; no more ranks than this can work on one batch
+_BATCHES_IN_POOL = 50  # rows of so many batches are sorted by length together
+
+
+def num_batches(num_rows: int, batch_size: int) -> int:
+    """Return how many steps one epoch takes."""
+    return math.ceil(num_rows / batch_size)
+
+
+def epoch_batches(
+    lengths: npt.NDArray[np.integer], batch_size: int, seed: int, epoch: int
+) -> list[Rows]:
+    """Return an epoch's global batches: each row once, rows of similar length together.
+
+    Rows are shuffled, sorted by length within pools of 50 batches, cut, and the batches shuffled:
+    random enough to train on, with little padding. A pure function of its arguments.
+    """
+    random = np.random.default_rng([seed, epoch])
+    order = random.permutation(len(lengths))
+    batches: list[Rows] = []
+    pool_rows = batch_size * _BATCHES_IN_POOL
+    for start in range(0, len(order), pool_rows):
+        pool = order[start : start + pool_rows]
+        pool = pool[np.argsort(lengths[pool], kind="stable")]
+        batches += [pool[at : at + batch_size] for at in range(0, len(pool), batch_size)]
+    return [batches[number] for number in random.permutation(len(batches))]
+
+
+def slice_batch(batch: Rows, number: int) -> Rows:
+    """Return slice ``number`` of a global batch; empty where the batch has too few rows.
+
+    Rows are dealt out in turn, so that all slices take about the same time.
+    """
+    return batch[number::NUM_SLICES]
+
+
+def slices_of_rank(rank: int, world: int) -> range:
+    """Return which slices a rank works on; together the ranks work on each once."""
+    return range(rank, NUM_SLICES, world)
+
+
+def slice_seed(seed: int, step: int, number: int) -> int:
+    """Return the seed of the random numbers (dropout) of one slice of one step."""
+    return int(np.random.SeedSequence([seed, step, number]).generate_state(1, np.uint64)[0])
+
+
+def learning_rate_share(step: int, num_steps: int, warmup_share: float) -> float:
+    """Return the share of the full learning rate at a step: up in a line, then down to zero.
+
+    Above zero at every step from 0 to ``num_steps - 1``.
+    """
+    num_warmup = round(num_steps * warmup_share)
+    if step < num_warmup:
+        return (step + 1) / (num_warmup + 1)
+    return (num_steps - step) / (num_steps - num_warmup)

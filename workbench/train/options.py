@@ -1,0 +1,103 @@
+"""The fields that every Spec of the training loop shares, and the job that ranks read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from workbench.core.spec import Spec, option
+from workbench.train.labelled import ClassWeights
+
+Precision = Literal["float32", "bf16"]
+
+
+class FitOptions(Spec):
+    """How long and how fast weights are fitted."""
+
+    epochs: int = option(
+        2, title="Epochs", help="How often every record is learned from.", unit="epochs",
+        group="Training", ge=1, le=1000,
+    )  # fmt: skip
+    batch_size: int = option(
+        32, title="Batch size", help="Records in one step, over all workers together.",
+        unit="records", group="Training", ge=1, le=65_536,
+    )  # fmt: skip
+    learning_rate: float = option(
+        1e-4, title="Learning rate", help="Size of a full step; too large a one ends in NaN.",
+        group="Training", gt=0, le=1,
+    )  # fmt: skip
+    warmup_share: float = option(
+        0.06, title="Warm-up", help="Share of all steps in which the learning rate rises from "
+        "zero; it falls in a line to zero in the others.", group="Training", ge=0, lt=1,
+    )  # fmt: skip
+    weight_decay: float = option(
+        0.01, title="Weight decay", help="How strongly weights are drawn to zero in each step; "
+        "biases and layer norms are left alone.", group="Training", ge=0, le=1,
+    )  # fmt: skip
+    precision: Precision = option(
+        "bf16", title="Precision", help="bf16 multiplies matrices in 16 bits and keeps weights in "
+        "32: faster on processors with bf16 units, slower on others.", group="Training",
+    )  # fmt: skip
+    class_weights: ClassWeights = option(
+        "sqrt", title="Class weights", help="What rare labels gain in the loss: nothing, the "
+        "inverse of their share (balanced), or its square root.", group="Training",
+    )  # fmt: skip
+    seed: int = option(
+        0, title="Seed", help="The same seed, data and settings give the same weights.",
+        group="Training", ge=0, lt=2**31,
+    )  # fmt: skip
+    evaluate_every: int = option(
+        1, title="Evaluate every", help="Epochs between two looks at the validation set.",
+        unit="epochs", group="Validation", ge=1,
+    )  # fmt: skip
+    keep_best: bool = option(
+        True, title="Keep the best", help="Return the epoch with the best macro recall on the "
+        "validation set instead of the last one.", group="Validation",
+    )  # fmt: skip
+    checkpoint_seconds: float = option(
+        60.0, title="Checkpoint every", help="Most work that a killed machine can cost; 0 makes "
+        "a checkpoint after every step.", unit="s", group="Safety", ge=0, le=86_400,
+    )  # fmt: skip
+
+
+class Teaching(BaseModel):
+    """How a student learns from a teacher's answers; see ``workbench.train.loss``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scores: Path
+    temperature: float
+    soft_share: float
+    hidden_weight: float
+
+
+class FitJob(BaseModel):
+    """All that a rank needs to know, written as JSON by the stage."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: Path  # a folder with the weights to start from
+    new_head: bool  # whether the folder's head, if any, is replaced
+    labels: list[str]
+    max_tokens: int
+    train_set: Path
+    validation_set: Path | None
+    class_weights: list[float]
+    options: FitOptions
+    teaching: Teaching | None = None
+    work: Path  # where this attempt writes; a file named ``stop`` in it asks the ranks to stop
+    resume_from: Path | None = None  # a checkpoint
+
+
+class ScoreJob(BaseModel):
+    """A teacher's answers to a token set, in shards."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: Path
+    token_set: Path
+    target: Path  # one folder per shard appears here
+    work: Path
+    with_hidden: bool

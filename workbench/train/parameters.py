@@ -1,0 +1,111 @@
+"""All weights of a model in a few flat buffers: one optimiser step, one exchange, one file.
+
+Word embeddings are half of a small model, but a step touches few of their rows. Only these rows
+get a gradient and travel between ranks; the optimiser then updates the whole table, so that the
+result is that of plain AdamW.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+Named = list[tuple[str, nn.Parameter]]
+
+
+class TouchedRows(nn.Module):
+    """A word embedding of which a step opens only the rows that it reads."""
+
+    def __init__(self, table: nn.Embedding) -> None:
+        super().__init__()
+        self.weight = table.weight
+        self.weight.requires_grad_(False)
+        self.rows: torch.Tensor | None = None
+        self._positions = torch.zeros(table.num_embeddings, dtype=torch.int64)
+        self._padding = table.padding_idx
+        self._padding_row: int | None = None
+
+    def open(self, tokens: torch.Tensor) -> None:
+        """Make a leaf of these rows (sorted, distinct token ids), in which gradients gather."""
+        self._positions[tokens] = torch.arange(len(tokens))
+        self.rows = self.weight.detach()[tokens].requires_grad_()
+        self.rows.grad = torch.zeros_like(self.rows)
+        found = (tokens == self._padding).nonzero() if self._padding is not None else []
+        self._padding_row = int(found[0]) if len(found) else None
+
+    def close(self) -> None:
+        """Read from the whole table again."""
+        self.rows = None
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """Look tokens up: float32 [..., width]."""
+        if self.rows is None:
+            return functional.embedding(input_ids, self.weight)
+        # Padding gets no gradient, as in nn.Embedding.
+        return functional.embedding(self._positions[input_ids], self.rows, self._padding_row)
+
+
+class FlatParameters:
+    """A model's weights as three flat parameters: decayed, not decayed, word embeddings.
+
+    The model's own parameters become views of them, their gradients views of one buffer.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.embedding = TouchedRows(model.get_input_embeddings())
+        model.set_input_embeddings(self.embedding)
+        dense = [(n, p) for n, p in model.named_parameters() if p is not self.embedding.weight]
+        decayed = [(n, p) for n, p in dense if p.ndim > 1]
+        others = [(n, p) for n, p in dense if p.ndim <= 1]  # biases and layer norms
+        sizes = [_size(decayed), _size(others)]
+        # Two more numbers travel with the gradients: the loss and the wish to stop.
+        self.exchange = torch.zeros(sum(sizes) + 2)
+        self.extra = self.exchange[-2:]
+        self.gradients = self.exchange[:-2]
+        gradients = self.gradients.split(sizes)
+        self.decayed = _flatten(decayed, gradients[0])
+        self.others = _flatten(others, gradients[1])
+        self.table = nn.Parameter(self.embedding.weight.detach().clone())
+        self.table.grad = torch.zeros_like(self.table)
+        self.embedding.weight.data = self.table.data
+
+    def named(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield the flat parameters by name."""
+        yield from (("decayed", self.decayed), ("others", self.others), ("table", self.table))
+
+    def open_step(self, tokens: torch.Tensor) -> None:
+        """Prepare a step that reads these tokens: gradients are zero."""
+        self.exchange.zero_()
+        self.embedding.open(tokens)
+
+    def update(self, optimiser: torch.optim.Optimizer, tokens: torch.Tensor) -> None:
+        """Take a step along the gathered gradients."""
+        rows = self.embedding.rows
+        assert rows is not None and self.table.grad is not None
+        self.table.grad[tokens] = rows.grad
+        optimiser.step()
+        self.table.grad[tokens] = 0.0
+        self.embedding.close()
+
+
+def _size(named: Named) -> int:
+    return sum(parameter.numel() for _, parameter in named)
+
+
+def _flatten(named: Named, gradient: torch.Tensor) -> nn.Parameter:
+    """Move parameters into one flat one, and have their gradients gather in ``gradient``."""
+    flat = nn.Parameter(torch.empty(len(gradient)))
+    flat.grad = gradient
+    start = 0
+    for _, parameter in named:
+        end = start + parameter.numel()
+        shape = parameter.shape
+        flat.data[start:end] = parameter.detach().reshape(-1)
+        parameter.data = flat.data[start:end].view(shape)
+        parameter.grad = gradient[start:end].view(shape)
+        start = end
+    return flat
