@@ -42,6 +42,7 @@ bench-full: $(VENV)/.test  ## Every benchmark, without a limit of time
 	$(BIN)/python -m benchmarks --full $(NAME)
 
 real: $(VENV)/.demo  ## The same pipeline on the real sets in ../shared/data
+	$(BIN)/python tools/real/load_reviews.py ../shared/data/uci_sentences .workbench/reviews.sqlite
 	$(BIN)/workbench demo --parameters notebooks/pipelines/real.yaml
 
 clean:  ## Remove the environment and this checkout's workspace

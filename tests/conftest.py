@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from live_workspace import PLUGIN, LiveWorkspace
 
 # Daemon, workers and coordinators find the example stages as they would find any installed ones.
@@ -17,6 +18,12 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )
 # A daemon that outlives a killed test session shall not stay for long.
 os.environ["WORKBENCH_IDLE_MINUTES"] = "5"
+
+# On a busy machine an example may take any time: no law is about the clock.
+settings.register_profile(
+    "workbench", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("workbench")
 
 StartWorkspace = Callable[..., LiveWorkspace]
 

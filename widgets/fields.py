@@ -73,7 +73,7 @@ def running_fields() -> tuple[FormField, ...]:
     """Return the fields that say how a run is done: never part of a Spec."""
     return (
         _running_field("priority", "Priority", "", -100, 100),
-        _running_field("workers", "Workers", "slots", 1, 10_000),
+        _running_field("workers", "Workers", "slots", 1, 1024),
     )
 
 
@@ -89,11 +89,9 @@ def plain_default(info: FieldInfo) -> Any:
 
 def _running_field(name: str, title: str, unit: str, minimum: int, maximum: int) -> FormField:
     default, help_text = RUN_OPTIONS[name]
-    limits = {"minimum": minimum, "maximum": maximum}
     return FormField(
         name=name, title=title, help=help_text, unit=unit, group=RUNNING_GROUP, control="number",
         types=("integer",), default=default, required=False, minimum=minimum, maximum=maximum,
-        bounds=_bounds_text(limits),
     )  # fmt: skip
 
 
@@ -201,7 +199,7 @@ def _control(shapes: list[dict[str, Any]], choices: tuple[Any, ...], reads: str)
 
 _LIMIT_NAMES = (
     "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
-    "minLength", "maxLength", "minItems", "maxItems", "multipleOf",
+    "maxItems", "multipleOf",
 )  # fmt: skip
 
 
@@ -234,15 +232,16 @@ def number_text(number: float) -> str:
 
 
 def _bounds_text(limits: Mapping[str, float]) -> str:
-    """Return limits in words: ``1 to 100``, ``more than 0``, ``at most 120 characters``."""
+    """Return limits in words: ``1 to 100``, ``more than 0``.
+
+    The length of a text is no help to who fills it in; what breaks it is told as an error.
+    """
     if {"minimum", "maximum"} <= limits.keys():
         return f"{_grouped(limits['minimum'])} to {_grouped(limits['maximum'])}"
     words = {
         "minimum": "at least {}", "exclusiveMinimum": "more than {}",
         "maximum": "at most {}", "exclusiveMaximum": "less than {}",
-        "minLength": "at least {} characters", "maxLength": "at most {} characters",
-        "minItems": "at least {} of them", "maxItems": "at most {} of them",
-        "multipleOf": "in steps of {}",
+        "maxItems": "at most {} of them", "multipleOf": "in steps of {}",
     }  # fmt: skip
     parts = [words[n].format(_grouped(limits[n])) for n in words if limits.get(n)]
     for name in ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"):

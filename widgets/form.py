@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from widgets.assets import linked_module
 from widgets.catalogue import Catalogue, catalogue_of
-from widgets.form_model import FormModel, check, form_like, new_form, present
+from widgets.form_model import FormModel, check, form_like, new_form
+from widgets.form_presenter import present
 from widgets.record import form_record
 from widgets.view import Intent, View
 from widgets.watcher import RunWatcher

@@ -1,27 +1,22 @@
 """A form as plain values: what was typed into it, what that means, and what is wrong with it.
 
-Nothing here draws. ``FormModel`` holds the texts as they were typed; ``check`` turns them into a
-Spec or into one error a field; ``present`` returns what a view shows.
+``FormModel`` holds the texts as they were typed; ``check`` turns them into a Spec, or into one
+error a field. What is shown of it is in ``widgets.form_presenter``.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, cast
 
 from pydantic import ValidationError
 
 from widgets.fields import FormField, fields_of, number_text, running_fields
-from workbench.core.copy_as import (
-    command_text,
-    given_values,
-    papermill_text,
-    python_text,
-    stage_name,
-)
-from workbench.core.errors import SpecError
+from workbench.core.copy_as import given_values, stage_name
+from workbench.core.errors import SpecError, nearest_name
 from workbench.core.spec import Spec
 
 # What stands in a field: a text, a tick, or, for a list of Specs, a form for each of its items.
@@ -34,6 +29,7 @@ class FieldError:
 
     what: str
     suggestion: str = ""
+    is_missing: bool = False  # nothing was typed yet: a wait, not a mistake
 
 
 @dataclass(frozen=True)
@@ -132,9 +128,10 @@ def new_form(
         SpecError: a prefilled name is no field; the nearest one is told.
     """
     values = dict(prefilled or {})
-    unknown = next((name for name in values if name not in spec_class.model_fields), None)
-    if unknown is not None:
-        spec_class.parse({unknown: values[unknown]})  # says which name is nearest
+    for name in values:
+        if name not in spec_class.model_fields:
+            raise SpecError(f"{spec_class.__name__} has no parameter {name!r}", where=name,
+                            next_step=nearest_name(name, spec_class.model_fields))  # fmt: skip
     fields = fields_of(spec_class)
     form = FormModel(
         spec_class=spec_class,
@@ -186,7 +183,9 @@ def raw_of(known: FormField, value: Any) -> Raw:
 
 def _list_text(items: list[Any] | tuple[Any, ...]) -> str:
     texts = [item if isinstance(item, str) else json.dumps(item) for item in items]
-    is_plain = all(t == t.strip() != "" and not set(t) & set(',\n["') for t in texts)
+    is_plain = all(
+        t == t.strip() != "" and t.isprintable() and not set(t) & set(',["') for t in texts
+    )
     return ", ".join(texts) if is_plain else json.dumps(list(items), ensure_ascii=False)
 
 
@@ -221,11 +220,14 @@ def _parse_choice(known: FormField, text: str) -> Any:
     raise ValueError(f"{text!r} is none of the choices")
 
 
+_GROUPING = re.compile(r"(?<=\d)[, ](?=\d{3}(?!\d))")  # 1,024 is a number; 1,4 may be two
+
+
 def _parse_number(known: FormField, text: str) -> float:
     if text == "":
         raise ValueError("A number is needed")
     try:
-        number = float(text.replace(",", "").replace(" ", "").replace("−", "-"))
+        number = float(_GROUPING.sub("", text).replace("−", "-"))
     except ValueError:
         raise ValueError(f"{text} is not a number") from None
     if number != number or number in (float("inf"), -float("inf")):
@@ -269,14 +271,15 @@ def check(form: FormModel) -> Checked:
         raw = form.raw[known.name]
         if isinstance(raw, tuple):
             items[known.name] = tuple(check(item) for item in raw)
-            values[known.name] = [_item_value(item) for item in items[known.name]]
+            pairs = zip(raw, items[known.name], strict=True)
+            values[known.name] = [told_values(item, each) for item, each in pairs]
         elif _is_blank(known, raw):
-            errors[known.name] = FieldError(f"{known.title} is needed")
+            errors[known.name] = _missing(known)
         else:
             try:
                 values[known.name] = parse_raw(known, raw)
             except ValueError as error:
-                errors[known.name] = FieldError(str(error))
+                errors[known.name] = FieldError(str(error), _with_point(known, raw))
     running = {known.name: values.pop(known.name, known.default) for known in form.running}
     errors = {**_running_errors(form, running), **errors}
     spec, found, form_error = _validate(form, values)
@@ -293,8 +296,29 @@ def _is_blank(known: FormField, raw: str | bool) -> bool:
     return is_needed and isinstance(raw, str) and not raw.strip()
 
 
-def _item_value(checked: Checked) -> dict[str, Any]:
-    return dict(checked.values) if checked.spec is None else given_values(checked.spec)
+def _missing(known: FormField) -> FieldError:
+    return FieldError(f"{known.title} is needed", is_missing=True)
+
+
+def _with_point(known: FormField, raw: str | bool) -> str:
+    """Offer ``1.4`` for ``1,4``."""
+    text = str(raw).strip().replace(",", ".")
+    try:
+        return number_text(float(text)) if known.allows(float(text)) else ""
+    except ValueError:
+        return ""
+
+
+def told_values(form: FormModel, checked: Checked) -> dict[str, Any]:
+    """Return the plain values that were decided; of an invalid form, those that can be read."""
+    if checked.spec is not None:
+        return given_values(checked.spec)
+    return {
+        known.name: checked.values[known.name]
+        for known in form.fields
+        if known.name in checked.values
+        and (known.name == "kind" or checked.values[known.name] != known.default)
+    }
 
 
 def _running_errors(form: FormModel, running: Mapping[str, Any]) -> dict[str, FieldError]:
@@ -327,14 +351,17 @@ def _validate(
         return None, errors, form_error
 
 
-_BOUND_ERRORS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal"}
+_BOUND_ERRORS = {
+    "greater_than", "greater_than_equal", "less_than", "less_than_equal", "int_from_float",
+}  # fmt: skip
 
 
 def _field_error(known: FormField, detail: dict[str, Any]) -> FieldError:
     if len(detail["loc"]) == 1 and detail["type"] in _BOUND_ERRORS:
         return _out_of_bounds(known, detail["input"])
-    if detail["type"] == "missing" and len(detail["loc"]) == 1:
-        return FieldError(f"{known.title} is needed")
+    is_empty_list = detail["type"] == "too_short" and not detail["input"]
+    if len(detail["loc"]) == 1 and (detail["type"] == "missing" or is_empty_list):
+        return _missing(known)
     inside = ".".join(str(part) for part in detail["loc"][1:])
     message = _message(detail)
     return FieldError(f"{inside}: {message}" if inside else message)
@@ -367,139 +394,3 @@ def _suggest(known: FormField, number: float) -> str:
             if rounded != 0 and known.allows(rounded):
                 return number_text(rounded)
     return ""
-
-
-def present(
-    form: FormModel, catalogue: Mapping[str, list[dict[str, Any]]] | None = None
-) -> dict[str, Any]:
-    """Return all that a view shows of the form, as plain JSON values.
-
-    ``catalogue`` holds, for each kind of artifact, ``{reference, facts}`` of what can be chosen.
-    """
-    checked = check(form)
-    groups = _present_groups(form, checked, catalogue or {}, "")
-    rows = [row for group in groups for row in group["fields"]]
-    return {
-        "stage": stage_name(form.spec_class),
-        "spec_name": form.spec_class.__name__,
-        "title": form.title,
-        "help": form.help,
-        "groups": groups,
-        "num_fields": len(form.fields),
-        "differing": [row for row in rows if row["differs"]],
-        "waits_for": _waits_for(rows),
-        "form_error": checked.form_error,
-        "valid": checked.spec is not None,
-        "copy": _copies(form, checked),
-    }
-
-
-def _present_groups(
-    form: FormModel, checked: Checked, catalogue: Mapping[str, Any], prefix: str
-) -> list[dict[str, Any]]:
-    groups: dict[str, list[Any]] = {}
-    for known in (*form.fields, *form.running):
-        row = _present_field(form, checked, known, catalogue, prefix)
-        groups.setdefault(known.group, []).append(row)
-    return [{"title": title, "fields": rows} for title, rows in groups.items()]
-
-
-def _present_field(
-    form: FormModel, checked: Checked, known: FormField, catalogue: Mapping[str, Any], prefix: str
-) -> dict[str, Any]:
-    raw = form.raw[known.name]
-    error = checked.errors.get(known.name)
-    offered = catalogue.get(known.reads, []) if known.reads else []
-    name = f"{prefix}{known.name}"
-    default = "" if known.control == "items" else raw_of(known, known.default)
-    items = checked.items.get(known.name, ())
-    return {
-        "name": name,
-        "title": known.title,
-        "help": known.help,
-        "unit": known.unit,
-        "bounds": known.bounds,
-        "control": known.control,
-        "raw": "" if isinstance(raw, tuple) else raw,
-        "default": "on" if default is True else "off" if default is False else default,
-        "default_is_short": len(str(default)) <= 40,
-        "required": known.required,
-        "differs": not known.required and _differs(checked, known, raw, default),
-        "error": error.what if error else "",
-        "suggestion": error.suggestion if error else "",
-        "choices": [raw_of(known, choice) for choice in known.choices],
-        "reads": known.reads,
-        "offered": offered,
-        "facts": next((o["facts"] for o in offered if o["reference"] == raw), ""),
-        "kinds": [kind for kind, _ in known.variants],
-        "items": [
-            _present_item(item, each, catalogue, f"{name}.{at}.")
-            for at, (item, each) in enumerate(zip(_forms(raw), items, strict=True))
-        ],
-    }
-
-
-def _forms(raw: Raw) -> tuple[FormModel, ...]:
-    return raw if isinstance(raw, tuple) else ()
-
-
-def _present_item(
-    item: FormModel, checked: Checked, catalogue: Mapping[str, Any], prefix: str
-) -> dict[str, Any]:
-    """Return one item: its pinned fields first, the others to be unfolded."""
-    groups = _present_groups(item, checked, catalogue, prefix)
-    rows = [row for group in groups for row in group["fields"] if not row["name"].endswith(".kind")]
-    pinned = {f"{prefix}{name}" for name in item.pinned}
-    return {
-        "title": item.title,
-        "fields": [row for row in rows if row["name"] in pinned],
-        "more": [row for row in rows if row["name"] not in pinned],
-        "error": checked.form_error,
-    }
-
-
-def _waits_for(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
-    found: list[dict[str, str]] = []
-    for row in rows:
-        if row["error"]:
-            found.append({"name": row["name"], "title": row["title"]})
-        for item in row["items"]:
-            found += _waits_for([*item["fields"], *item["more"]])
-            if item["error"]:
-                found.append({"name": row["name"], "title": row["title"]})
-    return found
-
-
-def _differs(checked: Checked, known: FormField, raw: Raw, default: Raw) -> bool:
-    """Tell a decision from a default typed in another way (``1,000`` for ``1000``)."""
-    if known.name in checked.values and known.name not in checked.errors:
-        return bool(checked.values[known.name] != known.default)
-    return raw != default
-
-
-def _copies(form: FormModel, checked: Checked) -> dict[str, str]:
-    """Return the texts to copy; of an invalid form, what can be read of it, and what is wrong."""
-    if checked.spec is not None:
-        given = given_values(checked.spec)
-    else:
-        given = {f.name: checked.values[f.name] for f in form.fields if _is_told(checked, f)}
-    options = {"workers": checked.workers, "priority": checked.priority}
-    return {
-        "python": python_text(form.spec_class, given, **options),
-        "command": command_text(form.spec_class, given, **options),
-        "papermill": papermill_text(form.spec_class, given, **options),
-        "note": "; ".join(_complaints(form, checked)),
-    }
-
-
-def _complaints(form: FormModel, checked: Checked) -> list[str]:
-    titles = {f.name: f.title for f in (*form.fields, *form.running)}
-    told = [f"{titles[name]}: {error.what}" for name, error in checked.errors.items()]
-    for name, items in checked.items.items():
-        for item, each in zip(_forms(form.raw[name]), items, strict=True):
-            told += [f"{titles[name]}: {complaint}" for complaint in _complaints(item, each)]
-    return [*told, checked.form_error] if checked.form_error else told
-
-
-def _is_told(checked: Checked, known: FormField) -> bool:
-    return known.name in checked.values and checked.values[known.name] != known.default

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import random
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,15 +17,16 @@ from workbench.core.artifact import Artifact
 from workbench.core.errors import SpecError
 from workbench.data.records import read_records
 
+if TYPE_CHECKING:
+    from workbench.workspace import Run
+
 NUM_ROWS = 8
-_REASONS = ("reason", "rule", "why")
 
 
 class RowsTable:
     """Two data sets joined by record id; only the rows that are shown become Python objects.
 
-    ``ledger`` (a data set or report with ``id`` and a reason for each dropped record) says why
-    records are missing after.
+    ``ledger`` (of cleaning) says why records are missing after.
     """
 
     def __init__(self, before: pa.Table, after: pa.Table, ledger: pa.Table | None = None) -> None:
@@ -49,8 +51,6 @@ class RowsTable:
 
     def draw(self, mode: Mode, num_rows: int, seed: int) -> list[Row]:
         """Return rows of a mode, drawn at random; the same seed draws the same rows."""
-        import random
-
         index = self._index[mode]
         drawn = sorted(random.Random(seed).sample(range(len(index)), min(num_rows, len(index))))
         return [self._row(index[at].as_py()) for at in drawn]
@@ -67,20 +67,73 @@ class RowsTable:
 
 
 def _reasons(ledger: pa.Table) -> dict[str, str]:
-    names = [name for name in _REASONS if name in ledger.column_names]
-    if "id" not in ledger.column_names or not names:
-        return {}
-    columns = [ledger[name].to_pylist() for name in names]
-    told = (" ".join(str(v) for v in values if v) for values in zip(*columns, strict=True))
-    return dict(zip(ledger["id"].to_pylist(), told, strict=True))
+    """Return why each record was dropped: rule, what it measured, what it was held against."""
+    dropped = ledger.filter(pc.equal(ledger["action"], "dropped"))
+    names = ("id", "rule", "value", "threshold")
+    rows = zip(*(dropped[name].to_pylist() for name in names), strict=True)
+    return {record: _reason(rule, value, threshold) for record, rule, value, threshold in rows}
+
+
+def _reason(rule: str, value: str | None, threshold: str | None) -> str:
+    measured = f" {value}" if value else ""
+    return f"{rule}{measured}, held against {threshold}" if threshold else f"{rule}{measured}"
+
+
+class RowsSession:
+    """Rows being looked at: which sort, and which draw of them.
+
+    Raises:
+        DataError: an artifact is no data set.
+        SpecError: the two share no record.
+    """
+
+    def __init__(
+        self, before: Artifact, after: Artifact, ledger: Artifact | None = None, seed: int = 0
+    ) -> None:
+        self._title = f"{before.reference} → {after.reference}"
+        self._table = RowsTable(
+            read_records(before, ["id", "source", "text"]),
+            read_records(after, ["id", "text"]),
+            read_records(ledger, ["id", "action", "rule", "value", "threshold"])
+            if ledger
+            else None,
+        )
+        counts = self._table.counts()
+        if counts["dropped"] == counts["random"] and counts["random"]:
+            raise SpecError(f"{self._title}: the two share no record", where=after.reference,
+                            next_step="Give a data set and one that was made from it.")  # fmt: skip
+        self._mode: Mode = next((mode for mode in MODES if counts[mode]), "random")
+        self._seed = seed
+
+    @classmethod
+    def of_run(cls, run: Run) -> RowsSession | None:
+        """Return the rows that a finished cleaning changed; None for any other run."""
+        record = run.record()
+        if record["state"] != "succeeded" or not {"dataset", "ledger"} <= record["outputs"].keys():
+            return None
+        outputs = run.outputs()
+        before = run.workspace.artifact(record["spec"]["dataset"], "dataset")
+        return cls(before, outputs["dataset"], outputs["ledger"])
+
+    def content(self) -> dict[str, Any]:
+        """Return the drawn rows with their differences."""
+        rows = self._table.draw(self._mode, NUM_ROWS, self._seed)
+        return present_rows(rows, self._table.counts(), self._mode, self._title)
+
+    def draw(self, message: Mapping[str, Any]) -> None:
+        """Show another sort of rows."""
+        if message.get("mode") in MODES:
+            self._mode = message["mode"]
+
+    def redraw(self, _message: Mapping[str, Any]) -> None:
+        """Draw other rows of the same sort."""
+        self._seed += 1
 
 
 class RowsView(View):
     """Shows records of ``before`` beside what became of them in ``after``.
 
-    Raises:
-        DataError: an artifact is no data set.
-        SpecError: the two share no record.
+    ``ledger`` is cleaning's account of what it dropped. Raises as ``RowsSession`` does.
     """
 
     _esm = linked_module("rows_view.js")
@@ -88,40 +141,14 @@ class RowsView(View):
     def __init__(
         self, before: Artifact, after: Artifact, ledger: Artifact | None = None, seed: int = 0
     ) -> None:
-        self.title = f"{before.reference} → {after.reference}"
-        self._table = RowsTable(
-            read_records(before, ["id", "source", "text"]),
-            read_records(after, ["id", "text"]),
-            _read_ledger(ledger) if ledger else None,
-        )
-        counts = self._table.counts()
-        if counts["dropped"] == counts["random"] and counts["random"]:
-            raise SpecError(f"{self.title}: the two share no record", where=after.reference,
-                            next_step="Give a data set and one that was made from it.")  # fmt: skip
-        self._mode: Mode = next((mode for mode in MODES if counts[mode]), "random")
-        self._seed = seed
-        super().__init__({"draw": self._draw, "redraw": self._draw_again})
+        self._session = RowsSession(before, after, ledger, seed)
+        super().__init__({"draw": self._session.draw, "redraw": self._session.redraw})
         self.refresh()
 
     def content(self) -> dict[str, Any]:
         """Return the drawn rows with their differences."""
-        rows = self._table.draw(self._mode, NUM_ROWS, self._seed)
-        return {"rows": present_rows(rows, self._table.counts(), self._mode, self.title)}
+        return {"rows": self._session.content()}
 
     def record(self) -> str:
         """Return the drawn rows as static HTML."""
-        return rows_record(self.content()["rows"])
-
-    def _draw(self, message: Mapping[str, Any]) -> None:
-        if message.get("mode") in MODES:
-            self._mode = message["mode"]
-
-    def _draw_again(self, _message: Mapping[str, Any]) -> None:
-        self._seed += 1
-
-
-def _read_ledger(ledger: Artifact) -> pa.Table:
-    import pyarrow.parquet as pq
-
-    files: Sequence[Any] = sorted(ledger.path.glob("*.parquet"))
-    return pa.concat_tables([pq.read_table(path) for path in files]) if files else pa.table({})
+        return rows_record(self._session.content())

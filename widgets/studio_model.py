@@ -10,12 +10,13 @@ from typing import Any
 from widgets.run_model import look_of
 from widgets.wording import clock_time, count, duration
 
-# The package a stage lives in says which part of the work it belongs to.
-_GROUPS = {
-    "data": "Data", "prompts": "Labels and prompts", "models": "Model", "train": "Model",
-    "tune": "Model", "compress": "Smaller", "tasks": "Live", "serve": "Live", "monitor": "Live",
-    "pipeline": "Notebooks",
-}  # fmt: skip
+# In the order in which the work is done; what is not here is the team's own.
+_RAIL = {
+    "Data": ("integrate", "clean", "split", "sample", "transform", "label"),
+    "Model": ("train", "pretrain", "tune", "distil", "prune", "quantise"),
+    "Live": ("evaluate", "deploy", "score", "monitor"),
+    "Notebooks": ("notebook", "pipeline"),
+}
 _OTHERS = "Yours"
 
 
@@ -24,7 +25,6 @@ class RailStage:
     """One stage of the rail; ``problem`` says why it cannot be loaded, if so."""
 
     name: str
-    module: str
     title: str = ""
     help: str = ""
     problem: str = ""
@@ -37,21 +37,17 @@ def present_rail(
     newest: dict[str, Mapping[str, Any]] = {}
     for run in runs:
         newest.setdefault(run["stage"], run)
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for stage in stages:
-        entry = _rail_entry(stage, newest.get(stage.name))
-        groups.setdefault(_group_of(stage.module), []).append(entry)
-    order = [*dict.fromkeys(_GROUPS.values()), _OTHERS]
-    return [{"title": name, "stages": groups[name]} for name in order if name in groups]
-
-
-def _group_of(module: str) -> str:
-    package, _, rest = module.partition(".")
-    return _GROUPS.get(rest.partition(".")[0], _OTHERS) if package == "workbench" else _OTHERS
+    known = {stage.name: _rail_entry(stage, newest.get(stage.name)) for stage in stages}
+    groups = {
+        title: [known.pop(name) for name in names if name in known]
+        for title, names in _RAIL.items()
+    }
+    groups[_OTHERS] = list(known.values())
+    return [{"title": title, "stages": entries} for title, entries in groups.items() if entries]
 
 
 def _rail_entry(stage: RailStage, run: Mapping[str, Any] | None) -> dict[str, str]:
-    glyph, word = ("", "")
+    glyph, word = ("warn", "") if stage.problem else ("", "")
     if run is not None:
         glyph, word = look_of(run)[0], run["state"] if not run["cached"] else "cached"
     return {
@@ -70,7 +66,7 @@ def present_runs(records: Iterable[Mapping[str, Any]], now: float) -> list[dict[
 
 
 def _present_record(record: Mapping[str, Any], now: float) -> dict[str, str]:
-    glyph, _ = look_of(record)
+    glyph, _, _ = look_of(record)
     rows = record.get("rows")
     return {
         "run_id": record["run_id"],

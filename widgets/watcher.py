@@ -94,7 +94,7 @@ class RunWatcher:
             else:
                 self._connection = ""
                 retry_seconds = SHORTEST_INTERVAL_SECONDS
-            poll_seconds = LONG_POLL_SECONDS
+            poll_seconds = 0.0 if self._state.is_over else LONG_POLL_SECONDS
             self._is_done = self._state.is_over and is_caught_up
             self._changed()
             if self._is_done:

@@ -70,9 +70,12 @@ def _fact(name: str, value: Any) -> str:
     if name == "megabytes" and isinstance(value, int | float):
         return size(value)
     if isinstance(value, int):
-        return f"{count(value)} {label}"
+        return f"{count(value)} {label}" if value else ""
     if isinstance(value, float):
         return f"{label} {figure(value)}"
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return f"{label} {', '.join(value)}" if len(value) <= 6 else f"{len(value)} {label}"
-    return f"{label} {value}" if isinstance(value, str) and len(value) <= 40 else ""
+    if isinstance(value, Mapping) and all(isinstance(v, int) for v in value.values()):
+        told = ", ".join(f"{key} {count(number)}" for key, number in value.items())
+        return told if 0 < len(value) <= 6 else f"{len(value)} {label}" if value else ""
+    return f"{label} {value}" if isinstance(value, str) and 0 < len(value) <= 40 else ""

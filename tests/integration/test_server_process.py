@@ -10,26 +10,26 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tiny_classifier import LABELS, POISON, build_dataset, build_model, golden_rows
 
 from workbench.core.artifact import MANIFEST
 from workbench.core.errors import DataError, StageError, error_from_json
 from workbench.core.laws import FolderRun, StageLaws
+from workbench.data.integrate import IntegrateSpec
+from workbench.data.records import read_records
 from workbench.models.predictor import load_predictor
 from workbench.serve.acceptance import HOSTILE
 from workbench.serve.caller import Caller
+from workbench.serve.candidate import candidate
 from workbench.serve.deploy import DeploySpec
 from workbench.serve.prediction_log import LOG_FILE, read_log
 from workbench.serve.server import ENDPOINT_FILE
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from tiny_classifier import LABELS, POISON, build_dataset, build_model, golden_rows
 
 
 @pytest.fixture(scope="module")
@@ -482,6 +482,23 @@ def test_a_model_that_does_not_start_is_refused_with_the_servers_words(tmp_path)
     assert "stray.txt" in caught.value.detail
 
 
+def test_a_candidate_that_dies_during_its_checks_is_refused(model, tmp_path):
+    def killed():
+        with candidate(model, "tiny", tmp_path, 1, lambda: None) as url:
+            os.kill(endpoint(tmp_path)["pid"], signal.SIGKILL)
+            wait_for(lambda: not is_running(url))
+            with Caller(url) as caller:
+                caller.predict("good")
+
+    with pytest.raises(StageError, match="it ended with exit code -9 during the checks"):
+        killed()
+
+
+def is_running(url):
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", urlsplit(url).port)) == 0
+
+
 def test_what_was_live_is_put_back_when_the_new_model_does_not_come_up(tmp_path):
     old, inputs = deployment(tmp_path)
     new = build_model(tmp_path, name="newer")
@@ -524,3 +541,20 @@ def test_errors_of_the_server_are_workbench_errors(server):
     _, _, content = ask(server, b"")
     error = error_from_json(content)
     assert (type(error).__name__, error.where) == ("SpecError", "body")
+
+
+def test_the_log_of_a_running_server_is_a_source_of_the_integrate_stage(model, tmp_path):
+    with serving(model, tmp_path / "log") as (url, _):
+        for words in ("good so", "bad"):
+            assert ask(url, text(words))[0] == 200
+        source = {
+            "kind": "sql", "name": "live", "url": f"sqlite:///{tmp_path / 'log' / LOG_FILE}",
+            "table": "predictions", "text_column": "text", "label_column": "label",
+        }  # fmt: skip
+        spec = IntegrateSpec(sources=[source])
+        table = read_records(FolderRun(tmp_path / "run").run(spec)["dataset"])
+    assert table.select(["text", "label"]).to_pylist() == [
+        {"text": "good so", "label": "positive"},
+        {"text": "bad", "label": "negative"},
+    ]
+    assert json.loads(table["extra"][0].as_py())["model"] == model.reference

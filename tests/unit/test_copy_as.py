@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import ast
-import json
 import shlex
 from typing import Annotated, Any, Literal
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
+from workbench.cli.flags import parse_flags
+from workbench.core.context import Outputs, RunContext
 from workbench.core.copy_as import (
     as_command,
     as_papermill,
@@ -21,6 +22,7 @@ from workbench.core.copy_as import (
     python_expression,
     stage_name,
 )
+from workbench.core.registry import stage
 from workbench.core.spec import DatasetRef, Spec, option
 
 
@@ -80,7 +82,6 @@ SPECS = st.builds(
 RUNNING = {"workers": st.integers(1, 8), "priority": st.integers(-100, 100)}
 
 
-@settings(max_examples=60, deadline=None)
 @given(spec=SPECS, **RUNNING)
 def test_the_python_text_evaluates_to_an_equal_spec(
     spec: MixedCaseSpec, workers: int, priority: int
@@ -93,30 +94,25 @@ def test_the_python_text_evaluates_to_an_equal_spec(
     assert {"workers": 1, "priority": 0, **options} == {"workers": workers, "priority": priority}
 
 
-def read_flags(text: str) -> dict[str, str]:
-    words = shlex.split(text)[3:]
-    flags: dict[str, str] = {}
-    while words:
-        word = words.pop(0)
-        assert word.startswith("--")
-        name, joint, value = word[2:].partition("=")
-        flags[name.replace("-", "_")] = value if joint else words.pop(0)
-    return flags
+class NoOutputs(Outputs):
+    """What the stage below would make."""
 
 
-@settings(max_examples=60, deadline=None)
+@stage(title="Mixed case")
+def mixed_case(spec: MixedCaseSpec, run: RunContext) -> NoOutputs:
+    """Take every sort of field."""
+    return NoOutputs()
+
+
 @given(spec=SPECS, **RUNNING)
-def test_the_commands_flags_split_back_into_the_spec(
+def test_the_command_line_reads_the_copied_command_as_the_same_spec(
     spec: MixedCaseSpec, workers: int, priority: int
 ) -> None:
-    text = as_command(spec, workers=workers, priority=priority)
-    flags = read_flags(text)
-    assert int(flags.pop("workers", "1")) == workers
-    assert int(flags.pop("priority", "0")) == priority
-    texts = {"dataset", "note", "precision"}
-    values = {k: v if k in texts else json.loads(v) for k, v in flags.items()}
-    assert MixedCaseSpec.parse(values) == spec
-    assert shlex.split(text)[:3] == ["workbench", "run", "mixed-case"]
+    words = shlex.split(as_command(spec, workers=workers, priority=priority))
+    assert words[:3] == ["workbench", "run", "mixed-case"]
+    read, how = parse_flags(mixed_case.stage, words[3:])  # type: ignore[attr-defined]
+    assert read == spec
+    assert (how["workers"], how["priority"]) == (workers, priority)
 
 
 def read_papermill(text: str) -> dict[str, Any]:
@@ -134,7 +130,6 @@ def read_papermill(text: str) -> dict[str, Any]:
     return values
 
 
-@settings(max_examples=60, deadline=None)
 @given(spec=SPECS, **RUNNING)
 def test_papermill_reads_the_same_parameters(
     spec: MixedCaseSpec, workers: int, priority: int

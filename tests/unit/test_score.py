@@ -1,10 +1,10 @@
-import sys
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tiny_classifier import LABELS, build_dataset, build_model, golden_rows
 
 from workbench.core.artifact import Artifact, Draft, seal
 from workbench.core.errors import DataError, RunPaused
@@ -12,9 +12,6 @@ from workbench.core.laws import FolderRun, StageLaws
 from workbench.data.records import SCHEMA, read_records, write_partition
 from workbench.models.predictor import load_predictor
 from workbench.serve.score import ScoreSpec
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from tiny_classifier import LABELS, build_dataset, build_model, golden_rows
 
 NEW_COLUMNS = ["predicted_label", *(f"score:{label}" for label in LABELS)]
 

@@ -3,19 +3,19 @@ import base64
 import hashlib
 import json
 import re
+import socket
 import sqlite3
-import sys
 import threading
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_classifier import LABELS, build_dataset
 
-from workbench.core.errors import DataError, StageError, error_from_json
+from workbench.core.errors import DataError, ResourceError, StageError, error_from_json
 from workbench.serve.acceptance import (
     HOSTILE,
     Acceptance,
@@ -34,10 +34,8 @@ from workbench.serve.measurements import Histogram, Measurements
 from workbench.serve.page import CONTENT_SECURITY_POLICY, render_page
 from workbench.serve.prediction_log import LoggedPrediction, PredictionLog, read_log
 from workbench.serve.request import Refused, parse_texts
+from workbench.serve.server import bind, listen
 from workbench.serve.service import PROBE, Service
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from tiny_classifier import LABELS, build_dataset
 
 REFERENCE = "tiny@0123456789ab"
 
@@ -648,3 +646,32 @@ def test_a_refusal_names_each_failed_check_and_keeps_them_all_in_its_detail():
 
 def test_the_probe_is_a_text_every_model_must_read():
     assert parse_texts(json.dumps({"text": PROBE}).encode(), 1) == [PROBE]
+
+
+# --- the port ---------------------------------------------------------------------------------
+
+
+def test_answers_leave_without_waiting_for_the_clients_acknowledgement():
+    async def main():
+        nodelay = asyncio.get_running_loop().create_future()
+
+        async def accepted(reader, writer):
+            sock = writer.get_extra_info("socket")
+            nodelay.set_result(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        listener = bind(0)
+        port = int(listen(listener, 0).rpartition(":")[2])
+        async with await asyncio.start_server(accepted, sock=listener):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            assert await nodelay != 0
+            writer.close()
+
+    asyncio.run(main())
+
+
+def test_a_port_that_somebody_listens_on_is_named():
+    listener = bind(0)
+    port = int(listen(listener, 0).rpartition(":")[2])
+    with listener, pytest.raises(ResourceError, match=f"Port {port} is taken"):
+        bind(port)

@@ -29,18 +29,46 @@ function fieldGroup(group) {
 }
 
 function fieldRow(field) {
+  if (field.control === "items") return itemRows(field);
   const id = `wb-${field.name}`;
-  const wide = ["json", "items"].includes(field.control);
-  const kind = [field.differs && "chg", field.error && "err", wide && "wide"].filter(Boolean);
+  const wide = field.control === "json";
+  const kind = [field.differs && "chg", field.error && !field.is_missing && "err", wide && "wide"].filter(Boolean);
   return el("div", { class: ["fld", ...kind].join(" "), "data-key": field.name },
     field.differs
       ? el("i", { class: "dot", role: "img", "aria-label": "differs from the default" })
       : el("i", {}),
     el("label", labelFor(field, id), field.title,
-      field.required && el("span", { class: "c" }, " needed")),
+      field.is_missing && el("span", { class: "c ac" }, " needed")),
     el("span", { class: "in2" }, control(field, id),
       field.unit && el("span", { class: "i2" }, field.unit)),
-    el("span", { class: "say", id: `${id}-say` }, field.error ? errorLine(field) : helpLine(field)));
+    el("span", { class: "say", id: `${id}-say` }, field.error && !field.is_missing ? errorLine(field) : helpLine(field)));
+}
+
+// A list of Specs: each item with its own fields, the less used ones folded away.
+function itemRows(field) {
+  return el("div", { class: "items", "data-key": field.name },
+    field.items.map((item, at) => el("section", { class: "item", "data-key": at, "aria-label": `${field.title} ${at + 1}` },
+      el("div", { class: "item-head" },
+        el("b", {}, `${at + 1} · ${item.title}`),
+        item.error ? el("span", { class: "fail grow", role: "alert" }, glyph("fail"), " ", item.error) : el("span", { class: "grow" }),
+        el("button", { type: "button", class: "lnk", "data-intent": "remove_item", "data-name": field.name, "data-index": at,
+          "aria-label": `Remove ${item.title}, number ${at + 1}` }, "Remove")),
+      item.fields.map((inner) => fieldRow(inner)),
+      item.more.length > 0 && moreRows(item.more))),
+    el("div", { class: "item-add" },
+      el("span", { class: "c" }, field.help),
+      el("span", { class: "in2", role: "group", "aria-label": `Add to ${field.title}` }, el("span", {}, "Add"),
+        field.kinds.map((kind) => el("button", { type: "button", class: "sm", "data-intent": "add_item", "data-name": field.name, "data-kind": kind,
+          id: `wb-${field.name}-${kind}` }, kind))),
+      field.error && (field.is_missing ? el("span", { class: "ac" }, "At least one is needed.") : errorLine(field))));
+}
+
+function moreRows(fields) {
+  const differ = fields.filter((field) => field.differs || field.error).length;
+  const word = differ ? `${differ} of them changed` : "all at their defaults";
+  return el("details", { class: "more", "data-key": "more" },
+    el("summary", {}, `${fields.length} more fields, ${word}`),
+    fields.map((field) => fieldRow(field)));
 }
 
 function labelFor(field, id) {
@@ -56,7 +84,7 @@ function errorLine(field) {
 }
 
 function helpLine(field) {
-  const help = [field.facts, field.bounds, field.help].filter(Boolean).join("; ");
+  const help = [field.facts, field.bounds, field.help].filter(Boolean).join(" · ");
   return [help, field.differs && [" · ", defaultLink(field)]];
 }
 
@@ -69,11 +97,11 @@ function defaultLink(field) {
 function control(field, id) {
   const common = {
     id, "data-field": field.name, "aria-describedby": `${id}-say`,
-    "aria-invalid": field.error ? "true" : null, "aria-required": field.required ? "true" : null,
+    "aria-invalid": field.error && !field.is_missing ? "true" : null, "aria-required": field.required ? "true" : null,
   };
   if (field.control === "switch") return switchControl(field, common);
   if (field.control === "choice") return choiceControl(field, common);
-  if (field.control === "json") {
+  if (field.control === "json" || (field.control === "text" && field.raw.includes("\n"))) {
     const rows = Math.min(12, Math.max(2, field.raw.split("\n").length));
     return el("textarea", { ...common, rows, spellcheck: "false", class: "mono", value: field.raw });
   }
@@ -122,8 +150,8 @@ function inputs(form) {
   const read = form.groups.flatMap((group) => group.fields).filter((field) => field.reads && field.raw);
   if (!read.length) return null;
   return el("div", { class: "block", "data-key": "inputs" }, el("h3", {}, "What it will read"),
-    el("dl", { class: "kv" }, read.flatMap((field) => [
-      el("dt", {}, field.raw), el("dd", {}, field.facts || field.reads)])));
+    el("dl", { class: "reads" }, read.flatMap((field) => [
+      el("dt", { class: "mono" }, field.raw), el("dd", { class: "c" }, field.facts || field.reads)])));
 }
 
 function differences(form) {
@@ -137,7 +165,7 @@ function differences(form) {
       el("thead", {}, el("tr", {}, el("th", {}, "Field"), el("th", { class: "r" }, "default"),
         el("th", { class: "r" }, "this form"))),
       el("tbody", {}, form.differing.map((field) => el("tr", { "data-key": field.name },
-        el("td", { class: "mono" }, field.name),
+        el("td", { title: field.name }, field.title),
         el("td", { class: "r i3" }, field.default === "" ? "empty" : field.default),
         el("td", { class: field.error ? "r b fail" : "r b" }, shown(field.raw), field.error && " ✕"))))));
 }
@@ -148,14 +176,20 @@ function shown(raw) {
 
 function runButton(form, page) {
   const waits = form.waits_for.length;
+  const tone = isWrong(form) ? "fail" : "";
   const isSent = page.sent === "submit";
   return el("div", { class: "block", "data-key": "run" },
-    waits > 0 && el("p", { class: "s fail" }, glyph("fail"), ` Run waits for ${waits} field${waits > 1 ? "s" : ""}: `,
+    waits > 0 && el("p", { class: `s ${tone}` }, glyph(isWrong(form) ? "fail" : "wait"), ` Run waits for ${waits} field${waits > 1 ? "s" : ""}: `,
       form.waits_for.map((field, at) => [at > 0 && ", ",
-        el("button", { type: "button", class: "lnk fail", "data-page": "goto", "data-name": field.name }, field.title)])),
+        el("button", { type: "button", class: `lnk ${tone}`, "data-page": "goto", "data-name": field.name }, field.title)])),
     form.form_error && el("p", { class: "s fail" }, glyph("fail"), " ", form.form_error),
     el("button", { type: "button", class: "pri", "data-intent": "submit", disabled: !form.valid || isSent },
       isSent ? "Submitting…" : "Run"));
+}
+
+// An empty form is not wrong, it only waits.
+function isWrong(form) {
+  return Boolean(form.form_error) || form.waits_for.some((field) => !field.is_missing);
 }
 
 const COPY_AS = [["python", "Python"], ["command", "CLI"], ["papermill", "papermill"]];
@@ -166,7 +200,8 @@ function copyFooter(form, page) {
     el("span", { class: "seg", role: "radiogroup", "aria-label": "Copy as" },
       COPY_AS.map(([value, title]) => segment(page.copyAs === value, title, { "data-page": "copy-as", "data-value": value }))),
     el("pre", { tabindex: "0", "data-text": text, "aria-label": "The form as text" }, text,
-      form.copy.note && el("span", { class: "fail" }, `   # not valid: ${form.copy.note}`)),
+      form.copy.note && el("span", { class: isWrong(form) ? "fail" : "i3" },
+        isWrong(form) ? `   # not valid: ${form.copy.note}` : `   # ${form.copy.note}`)),
     el("button", { type: "button", class: "sm", "data-page": "copy", disabled: !form.valid },
       page.copied ? "Copied" : "Copy"));
 }

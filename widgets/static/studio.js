@@ -1,6 +1,7 @@
 // The studio: every stage, its form, the run in view, and the newest runs.
 import { el, glyph } from "./dom.js";
 import { formPanel } from "./form.js";
+import { rowsPanel } from "./rows.js";
 import { runPanel } from "./run.js";
 
 export function studioPanel(studio, page) {
@@ -11,6 +12,7 @@ export function studioPanel(studio, page) {
       el("main", {},
         studio.form ? formPanel(studio.form, page) : el("p", { class: "block" }, "Choose a stage."),
         studio.run && runPanel(studio.run, page),
+        studio.rows && rowsPanel(studio.rows),
         recentRuns(studio))),
   ];
 }
@@ -31,10 +33,10 @@ function stageRail(studio) {
 
 function stageButton(stage, chosen) {
   return el("button", { type: "button", class: "stage", "data-key": stage.name, "data-intent": "choose",
-    "data-stage": stage.name, disabled: Boolean(stage.problem), title: stage.problem || stage.help,
+    "data-stage": stage.name, disabled: Boolean(stage.problem), title: stage.problem ? `cannot be loaded: ${stage.problem}` : stage.help,
     "aria-current": stage.name === chosen ? "true" : null },
     stage.glyph ? glyph(stage.glyph) : el("span", { class: "g" }),
-    el("span", { class: "n" }, stage.title), el("span", { class: "c" }, stage.problem ? "cannot be loaded" : stage.word));
+    el("span", { class: "n" }, stage.title), el("span", { class: "c" }, stage.word));
 }
 
 function recentRuns(studio) {

@@ -39,6 +39,7 @@ ALIASES = sa.Table(
     sa.Index("aliases_by_name", "kind", "name", "alias", "position"),
 )
 
+_SHORTEST_START = 6  # characters of a version that name it
 _IDENTITY = (ARTIFACTS.c.kind, ARTIFACTS.c.name, ARTIFACTS.c.version)
 
 
@@ -81,19 +82,25 @@ def find_artifact(
     """Return the artifact that a reference names (a version, the start of one, or an alias).
 
     Raises:
-        SpecError: there is none; the nearest name is told.
+        SpecError: there is none (the nearest name is told), or the start fits several versions.
     """
     name, version = parse_reference(reference)
     kinds = [kind] if kind else list(connection.scalars(sa.select(ARTIFACTS.c.kind).distinct()))
     for candidate in kinds:
         exact = _alias_target(connection, candidate, name, version) or version
-        row = connection.execute(
+        if len(exact) < _SHORTEST_START:
+            continue
+        rows = connection.execute(
             sa.select(ARTIFACTS)
             .where(ARTIFACTS.c.kind == candidate, ARTIFACTS.c.name == name)
             .where(ARTIFACTS.c.version.startswith(exact, autoescape=True))
-        ).first()
-        if row is not None and len(exact) >= 6:
-            return _artifact(row, root)
+            .limit(2)
+        ).all()
+        if len(rows) > 1:
+            raise SpecError(f"{reference!r} is the start of more than one version",
+                            where="catalog", next_step="Write more of the version.")  # fmt: skip
+        if rows:
+            return _artifact(rows[0], root)
     raise _no_artifact(connection, reference, name, kind)
 
 

@@ -54,20 +54,28 @@ class Artifact:
         }  # fmt: skip
 
     def verify(self) -> None:
-        """Hash every file again.
+        """Hash every file again: the files must be the manifest's, and it the version's.
 
         Raises:
-            DataError: a file is missing, changed or not in the manifest.
+            DataError: a file or the manifest is missing, changed or not of this version.
         """
-        recorded = json.loads((self.path / MANIFEST).read_text())["files"]
+        try:
+            recorded = json.loads((self.path / MANIFEST).read_text())["files"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise self._damaged(f"its {MANIFEST} cannot be read ({error})") from error
         actual = hash_files(self.path)
         wrong = sorted(k for k in {*recorded, *actual} if recorded.get(k) != actual.get(k))
         if wrong:
-            raise DataError(
-                f"{self.reference} is damaged: {', '.join(wrong)}",
-                where=str(self.path),
-                next_step="Make it again from its run, or restore the folder from a backup.",
-            )
+            raise self._damaged(", ".join(wrong))
+        if _version(self.kind, actual) != self.version:
+            raise self._damaged("these are the files of another version")
+
+    def _damaged(self, how: str) -> DataError:
+        return DataError(
+            f"{self.reference} is damaged: {how}",
+            where=str(self.path),
+            next_step="Delete the folder and submit its Spec again, or restore a backup of it.",
+        )
 
 
 @dataclass
@@ -92,7 +100,7 @@ class Draft:
 
 def hash_files(folder: Path) -> dict[str, dict[str, Any]]:
     """Return ``{relative path: {sha256, bytes}}`` for every file but the manifest, sorted."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
     return {
         path.relative_to(folder).as_posix(): {
             "sha256": hash_file(path),
@@ -108,6 +116,11 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def _version(kind: str, files: dict[str, dict[str, Any]]) -> str:
+    identity = json.dumps([kind, files], sort_keys=True)
+    return hashlib.sha256(identity.encode()).hexdigest()[:12]
+
+
 def seal(draft: Draft, root: Path) -> Artifact:
     """Move a draft's folder to its content address under ``root``; all of it or nothing.
 
@@ -118,10 +131,8 @@ def seal(draft: Draft, root: Path) -> Artifact:
     if not files:
         raise BugError(f"The stage wrote nothing into {draft.name!r}", where=str(draft.path),
                        next_step="Write at least one file into the draft's path.")  # fmt: skip
-    identity = json.dumps([draft.kind, files], sort_keys=True)
-    version = hashlib.sha256(identity.encode()).hexdigest()[:12]
-    manifest = {"kind": draft.kind, "files": files}
-    (draft.path / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+    version = _version(draft.kind, files)
+    _write_manifest(draft.path / MANIFEST, {"kind": draft.kind, "files": files})
     target = root / draft.kind / draft.name / version
     if not target.exists():
         flush_folder(draft.path)
@@ -134,6 +145,14 @@ def seal(draft: Draft, root: Path) -> Artifact:
         flush_entry(target.parent)
     shutil.rmtree(draft.path, ignore_errors=True)
     return Artifact(draft.kind, draft.name, version, target, draft.summary)
+
+
+def _write_manifest(path: Path, manifest: dict[str, Any]) -> None:
+    text = json.dumps(manifest, indent=1, sort_keys=True)
+    if path.exists() and path.read_text(errors="replace") != text:
+        raise BugError(f"The stage wrote a {MANIFEST}, which the workbench writes itself",
+                       where=str(path), next_step="Give the stage's file another name.")  # fmt: skip
+    path.write_text(text)
 
 
 def flush_folder(folder: Path) -> None:

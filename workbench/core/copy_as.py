@@ -97,7 +97,9 @@ def command_text(
 ) -> str:
     """Like ``as_command``, from plain values that need not be valid yet."""
     values = {**given, **_run_options(workers, priority)}
-    flags = [_flag(name, _flag_text(value)) for name, value in values.items()]
+    flags = [
+        _flag(name, _flag_text(value, _is_text(spec_class, name))) for name, value in values.items()
+    ]
     return " ".join(["workbench run", stage_name(spec_class).replace("_", "-"), *flags])
 
 
@@ -146,8 +148,24 @@ def _visible(character: str) -> str:
     return character if character.isprintable() else ascii(character)[1:-1]
 
 
-def _flag_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _is_text(spec_class: type[Spec], name: str) -> bool:
+    field = spec_class.model_fields.get(name)
+    return field is not None and field.annotation is str
+
+
+def _flag_text(value: Any, is_text: bool) -> str:
+    """Return a flag's value: as it is for a text field; else JSON that YAML reads the same."""
+    if isinstance(value, str) and (is_text or _reads_as_itself(value)):
+        return value
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isprintable() else _yaml(value)
+
+
+def _reads_as_itself(text: str) -> bool:
+    try:
+        return bool(yaml.safe_load(text) == text)
+    except yaml.YAMLError:
+        return False
 
 
 def _flag(name: str, text: str) -> str:

@@ -151,6 +151,8 @@ _RESOURCE_ERRNOS = {
     errno.EMFILE: "Too many files are open",
     errno.EADDRINUSE: "The port is taken",
     errno.EROFS: "The file system is read-only",
+    errno.EACCES: "Access is not permitted",
+    errno.EPERM: "Access is not permitted",
 }
 
 

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Self, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -48,7 +49,7 @@ class Spec(BaseModel):
         given = {
             name: value
             for name, value in namespace.items()
-            if _is_parameter(name, value) and name not in RUN_OPTIONS
+            if _is_parameter(cls, name, value) and name not in RUN_OPTIONS
         }
         return cls.parse(given)
 
@@ -89,7 +90,11 @@ _NOTEBOOK_NAMES = {"In", "Out", "exit", "quit", "open"}
 _PLAIN_TYPES = (bool, int, float, str, list, tuple, dict, type(None))
 
 
-def _is_parameter(name: str, value: object) -> bool:
+def _is_parameter(spec: type[Spec], name: str, value: object) -> bool:
+    if name in spec.model_fields:
+        # Also of a type that no parameter has: it is refused, where leaving it out would silently
+        # take the default. What was imported or defined under that name is not meant.
+        return not isinstance(value, ModuleType) and not callable(value)
     return (
         not name.startswith("_") and name not in _NOTEBOOK_NAMES and isinstance(value, _PLAIN_TYPES)
     )
@@ -188,7 +193,7 @@ def _absolute(text: str) -> str:
 # workers have other working folders.
 LocalPath = Annotated[str, AfterValidator(_absolute)]
 
-ArtifactName = Annotated[str, Field(pattern=_NAME.pattern, max_length=120)]
+ArtifactName = Annotated[str, Field(pattern=rf"^{_NAME.pattern}$", max_length=120)]
 
 
 def _map_references(
@@ -207,13 +212,18 @@ def _map_references(
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _map_references(arguments[0], list(arguments[1:]), value, change)
+    if origin is Union or isinstance(annotation, UnionType):
+        mapped = (_map_references(part, [], value, change) for part in arguments)
+        return next((found for found in mapped if found != value), value)
     if isinstance(value, list | tuple) and arguments:
-        return [_map_references(arguments[0], [], item, change) for item in value]
+        is_fixed = origin is tuple and len(arguments) == len(value) and arguments[-1] is not ...
+        parts = arguments if is_fixed else arguments[:1] * len(value)
+        return [
+            _map_references(part, [], item, change)
+            for part, item in zip(parts, value, strict=True)
+        ]
     if isinstance(value, dict) and len(arguments) == 2:
         return {k: _map_references(arguments[1], [], v, change) for k, v in value.items()}
-    if origin is Union or type(annotation).__name__ == "UnionType":
-        for part in arguments:
-            value = _map_references(part, [], value, change)
     return value
 
 

@@ -210,7 +210,7 @@ class _Api:
         self._service.attempt_ended(run_id, term)
         return JSONResponse({})
 
-    # -- catalog and deployments --------------------------------------------------------------------
+    # -- catalog and deployments ------------------------------------------------------------------
 
     async def list_artifacts(self, request: Request) -> Response:
         kind = request.query_params.get("kind")

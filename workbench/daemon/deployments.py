@@ -23,7 +23,8 @@ from workbench.dispatch.attempt import die_with_parent
 from workbench.queue.store import RunStore
 
 LOG = logging.getLogger(__name__)
-_LOOK_SECONDS = 0.25
+_LOOK_SECONDS = 0.25  # how soon a dead server is noticed
+_IDLE_SECONDS = 30.0  # the same when there is none
 _READY_SECONDS = 60.0  # a server that is not ready by then is started again
 _MOST_FAILED_STARTS = 5  # in a row; then the deployment is failed until it is asked for again
 
@@ -164,7 +165,7 @@ class Deployments:
             except Exception:
                 # One bad deployment must not end the loop that keeps the others up.
                 LOG.exception("reconciling deployments failed; trying again")
-            self._bell.wait(_LOOK_SECONDS)
+            self._bell.wait(_LOOK_SECONDS if self._servers else _IDLE_SECONDS)
             self._bell.clear()
 
     def _reconcile(self) -> None:

@@ -66,8 +66,18 @@ class Service:
         """Queue a run; see ``make_submission`` for what is refused."""
         self._last_use = time.monotonic()
         run = self.store.submit(make_submission(self.store, request))
+        if run["cached"]:
+            self._deploy_again(run)
         self.changed()
         return run
+
+    def _deploy_again(self, run: dict[str, Any]) -> None:
+        """Set the desired state that a cached result stands for, as its run would have done."""
+        for output, reference in run["outputs"].items():
+            made = self.artifact(reference, run["output_kinds"][output])
+            wanted = made.summary.get("deployment")
+            if wanted:
+                self.deployments.put(wanted["name"], wanted)
 
     def changed(self) -> None:
         """Look at the queue again and wake who waits for a run."""

@@ -7,7 +7,7 @@ million; no pair is called a duplicate without its exact Jaccard similarity.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -25,8 +25,11 @@ _MISS_PROBABILITY = 1e-6
 _SIGNATURE_ROWS = 10_000  # rensa hands signatures over as Python integers
 _VERIFY_PAIRS = 200_000
 _SMALL_BUCKET = 48
+_CROWD = 1_000
+_NUM_NEIGHBOURS = 64
 
 Rows = npt.NDArray[np.int64]
+Signatures = npt.NDArray[np.uint32]
 Similarities = npt.NDArray[np.float64]
 
 
@@ -45,7 +48,7 @@ class NearDuplicates:
 
 
 def same_texts(texts: pa.Array) -> Rows:
-    """Return for each row the first row that says the same, up to case and punctuation; int64 [n]."""
+    """Return for each row the first row of the same words; int64 [n]."""
     words = normalise(texts)
     # Texts without words (punctuation only) are compared as they are.
     keys = pc.if_else(pc.equal(words, ""), texts, words)
@@ -61,7 +64,10 @@ def near_duplicates(
     shingle_words: int,
     at_safe_point: Callable[[float], None] = lambda share: None,
 ) -> NearDuplicates:
-    """Group texts by word shingles; ``at_safe_point`` hears the share that is done and may raise."""
+    """Group texts by their word shingles.
+
+    ``at_safe_point`` hears which share of the work is done, and may raise to stop it.
+    """
     first = same_texts(texts)
     distinct = np.unique(first)
     found = _among_distinct(
@@ -94,18 +100,17 @@ def _among_distinct(
     rows_per_band = choose_rows_per_band(threshold)
     signatures = _signatures(shingles)
     num_bands = NUM_PERMUTATIONS // rows_per_band
-    has_words = shingles.sizes > 0
+    rows = np.flatnonzero(shingles.sizes > 0)
     for band in range(num_bands):
         at_safe_point(band / num_bands)
         start = band * rows_per_band
-        buckets = _Buckets.of(signatures[:, start : start + rows_per_band], has_words)
-        graph.connect(buckets.pairs_with_first())
-        for pairs in buckets.other_pairs(graph.components()):
-            graph.connect(pairs)
+        buckets = _Buckets.of(signatures, rows, slice(start, start + rows_per_band))
+        graph.connect([buckets.pairs_with_first()])
+        graph.connect(buckets.other_pairs(graph.component))
     return graph.nearest()
 
 
-def _signatures(shingles: Shingles) -> npt.NDArray[np.uint32]:
+def _signatures(shingles: Shingles) -> Signatures:
     """Return MinHash signatures; uint32 [n, NUM_PERMUTATIONS]."""
     from rensa import RMinHash
 
@@ -125,20 +130,22 @@ def _signatures(shingles: Shingles) -> npt.NDArray[np.uint32]:
 class _Buckets:
     """Rows that share one band of their signatures, bucket after bucket, rows ascending."""
 
+    signatures: Signatures
+    first_column: int
     rows: Rows
     starts: Rows  # [num_buckets + 1] into rows
 
     @classmethod
-    def of(cls, band: npt.NDArray[np.uint32], is_present: npt.NDArray[np.bool_]) -> _Buckets:
-        keys = np.ascontiguousarray(band).view(f"V{band.shape[1] * 4}").ravel()
-        rows = np.flatnonzero(is_present)
+    def of(cls, signatures: Signatures, rows: Rows, columns: slice) -> _Buckets:
+        band = np.ascontiguousarray(signatures[:, columns])
+        keys = band.view(f"V{band.shape[1] * 4}").ravel()
         _, key = np.unique(keys[rows], return_inverse=True)
         order = np.argsort(key, kind="stable")
         sizes = np.bincount(key)
         is_shared = sizes > 1
         shared = np.repeat(is_shared, sizes)
         starts = np.concatenate([[0], np.cumsum(sizes[is_shared])])
-        return cls(rows[order][shared], starts.astype(np.int64))
+        return cls(signatures, columns.start, rows[order][shared], starts.astype(np.int64))
 
     def pairs_with_first(self) -> npt.NDArray[np.int64]:
         """Pair the first row of each bucket with all others; int64 [k, 2].
@@ -150,19 +157,56 @@ class _Buckets:
         return np.stack([firsts[is_other], self.rows[is_other]], axis=1)
 
     def other_pairs(self, component: Rows) -> Iterator[npt.NDArray[np.int64]]:
-        """Yield, in parts, all pairs of a bucket that are not yet in one group; int64 [k, 2]."""
+        """Yield, in parts, the pairs of rows of each bucket that is not one group; int64 [k, 2]."""
         sizes = np.diff(self.starts)
         for size in np.unique(sizes[(sizes > 2) & (sizes <= _SMALL_BUCKET)]):
             members = self.rows[self.starts[:-1][sizes == size][:, None] + np.arange(size)]
+            members = members[(component[members] != component[members[:, :1]]).any(axis=1)]
             left, right = np.triu_indices(int(size), 1)
             pairs = np.stack([members[:, left].ravel(), members[:, right].ravel()], axis=1)
-            yield pairs[component[pairs[:, 0]] != component[pairs[:, 1]]]
+            yield pairs
         for bucket in np.flatnonzero(sizes > _SMALL_BUCKET):
             members = self.rows[self.starts[bucket] : self.starts[bucket + 1]]
-            for number, row in enumerate(members[:-1]):
-                others = members[number + 1 :]
-                others = others[component[others] != component[row]]
-                yield np.stack([np.full(len(others), row), others], axis=1)
+            if (component[members] == component[members[0]]).all():
+                continue
+            is_crowd = len(members) > _CROWD
+            yield from self._neighbours(members) if is_crowd else _triangle(members)
+
+    def _neighbours(self, members: Rows) -> Iterator[npt.NDArray[np.int64]]:
+        """Pair each row of a crowd with the rows that share the longest run of its signature.
+
+        All pairs of a crowd are too many (a template that 20,000 texts fill in), and each band
+        starts its run elsewhere, so that a near pair meets in some of them (an LSH forest: Bawa,
+        Condie & Ganesan 2005).
+        """
+        runs = np.ascontiguousarray(np.roll(self.signatures[members], -self.first_column, axis=1))
+        ordered = members[np.argsort(runs.view(f"V{runs.shape[1] * 4}").ravel(), kind="stable")]
+        for distance in range(1, _NUM_NEIGHBOURS + 1):
+            pairs = np.stack([ordered[:-distance], ordered[distance:]], axis=1)
+            yield np.sort(pairs, axis=1)
+
+
+def _triangle(members: Rows) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield all pairs of a bucket, in blocks; int64 [k, 2]."""
+    for start in range(0, len(members), _SMALL_BUCKET):
+        left, right = np.meshgrid(
+            members[start : start + _SMALL_BUCKET], members[start + 1 :], indexing="ij"
+        )
+        is_pair = left < right
+        yield np.stack([left[is_pair], right[is_pair]], axis=1)
+
+
+def _portions(arrays: Iterable[npt.NDArray[np.int64]]) -> Iterator[npt.NDArray[np.int64]]:
+    """Join small arrays of pairs and cut large ones, to about ``_VERIFY_PAIRS`` each."""
+    waiting: list[npt.NDArray[np.int64]] = []
+    for array in arrays:
+        waiting.append(array)
+        if sum(map(len, waiting)) >= _VERIFY_PAIRS:
+            joined = np.concatenate(waiting)
+            yield from np.array_split(joined, -(-len(joined) // _VERIFY_PAIRS))
+            waiting = []
+    if waiting:
+        yield np.concatenate(waiting)
 
 
 @dataclass
@@ -173,30 +217,37 @@ class _Graph:
     threshold: float
     edges: list[npt.NDArray[np.int64]] = field(default_factory=list)
     similarities: list[Similarities] = field(default_factory=list)
-    _rejected: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    component: Rows = field(init=False)  # for each text the first text of its group
 
-    def connect(self, pairs: npt.NDArray[np.int64]) -> None:
+    def __post_init__(self) -> None:
+        self.component = np.arange(self._num_texts)
+
+    def connect(self, candidates: Iterable[npt.NDArray[np.int64]]) -> None:
         """Add those pairs as edges whose exact Jaccard similarity reaches the threshold."""
-        keys = np.unique(pairs[:, 0] * self._num_texts + pairs[:, 1])
-        component = self.components()
-        keys = keys[~np.isin(keys, self._rejected, assume_unique=True)]
-        pairs = np.stack(np.divmod(keys, self._num_texts), axis=1)
-        is_new = component[pairs[:, 0]] != component[pairs[:, 1]]
-        keys, pairs = keys[is_new], pairs[is_new]
-        if not len(pairs):
-            return
-        similarity = self.jaccard(pairs)
-        is_edge = similarity >= self.threshold
-        self.edges.append(pairs[is_edge])
-        self.similarities.append(similarity[is_edge])
-        self._rejected = np.union1d(self._rejected, keys[~is_edge])
+        for pairs in _portions(candidates):
+            pairs = self._worth_verifying(pairs)
+            if not len(pairs):
+                continue
+            similarity = self.jaccard(pairs)
+            is_edge = similarity >= self.threshold
+            if is_edge.any():
+                self.edges.append(pairs[is_edge])
+                self.similarities.append(similarity[is_edge])
+                self.component = self._components()
 
-    def components(self) -> Rows:
-        """Return for each text the first text of its group."""
+    def _worth_verifying(self, pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Leave out pairs that are in one group already, or whose sizes alone rule them out."""
+        sizes = self.shingles.sizes[pairs]
+        is_possible = sizes.min(axis=1) >= self.threshold * sizes.max(axis=1)
+        is_apart = self.component[pairs[:, 0]] != self.component[pairs[:, 1]]
+        worth: npt.NDArray[np.int64] = pairs[is_possible & is_apart]
+        return worth
+
+    def _components(self) -> Rows:
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
-        pairs = np.concatenate([np.empty((0, 2), dtype=np.int64), *self.edges])
+        pairs = np.concatenate(self.edges)
         shape = (self._num_texts, self._num_texts)
         graph = coo_array((np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape)
         _, component = connected_components(graph, directed=False)
@@ -207,18 +258,14 @@ class _Graph:
     def jaccard(self, pairs: npt.NDArray[np.int64]) -> Similarities:
         """Return the exact Jaccard similarity of each pair of texts; float64 [k]."""
         sizes = self.shingles.sizes
-        found = np.empty(len(pairs))
-        for start in range(0, len(pairs), _VERIFY_PAIRS):
-            part = pairs[start : start + _VERIFY_PAIRS]
-            both = self._incidence[part[:, 0]].multiply(self._incidence[part[:, 1]])
-            shared = np.asarray(both.sum(axis=1)).ravel()
-            either = sizes[part[:, 0]] + sizes[part[:, 1]] - shared
-            found[start : start + len(part)] = shared / either
-        return found
+        both = self._incidence[pairs[:, 0]].multiply(self._incidence[pairs[:, 1]])
+        shared = np.asarray(both.sum(axis=1)).ravel()
+        similarity: Similarities = shared / (sizes[pairs[:, 0]] + sizes[pairs[:, 1]] - shared)
+        return similarity
 
     def nearest(self) -> NearDuplicates:
         """Return groups, and for each row that is not its group's first a verified relative."""
-        keeper = self.components()
+        keeper = self.component
         others = np.flatnonzero(keeper != np.arange(self._num_texts))
         relative = np.full(self._num_texts, -1, dtype=np.int64)
         jaccard = np.zeros(self._num_texts)
@@ -232,7 +279,7 @@ class _Graph:
         return NearDuplicates(keeper, relative, jaccard)
 
     def _edges_of(self, is_wanted: npt.NDArray[np.bool_]) -> Iterator[tuple[int, int, float]]:
-        """Yield (row, neighbour, similarity) for wanted rows in an order that is always the same."""
+        """Yield (row, neighbour, similarity) for wanted rows, always in the same order."""
         for pairs, similarities in zip(self.edges, self.similarities, strict=True):
             touched = np.flatnonzero(is_wanted[pairs].any(axis=1))
             for (left, right), similarity in zip(

@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 
 from workbench.core.artifact import Draft
 from workbench.core.context import Outputs, RunContext
-from workbench.core.errors import DataError, SpecError, nearest_name
+from workbench.core.errors import DataError, nearest_name
 from workbench.core.registry import stage
 from workbench.core.spec import ArtifactName, Spec, option
 from workbench.data.records import SCHEMA, write_records
@@ -113,9 +113,11 @@ def _writer(source: Source, run: RunContext) -> Any:
                 run.log(f"{source.name}: {num_rows} records read")
                 run.stop_if_asked()
             if not num_rows:
-                raise DataError(f"Source {source.name} holds no records",
-                                where=f"source {source.name}",
-                                next_step="Check path, selector or query, or leave it out.")  # fmt: skip
+                raise DataError(
+                    f"Source {source.name} holds no records",
+                    where=f"source {source.name}",
+                    next_step="Check path, selector or query, or leave it out.",
+                )
 
     return write
 

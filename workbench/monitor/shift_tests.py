@@ -33,9 +33,7 @@ class CategoryShift:
     live_shares: dict[str, float]
 
 
-def number_shift(
-    reference: npt.NDArray[np.float64], live: npt.NDArray[np.float64]
-) -> NumberShift:
+def number_shift(reference: npt.NDArray[np.float64], live: npt.NDArray[np.float64]) -> NumberShift:
     """Two-sample Kolmogorov-Smirnov test; ties make it careful, never too quick."""
     from scipy.stats import ks_2samp
 

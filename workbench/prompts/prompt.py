@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from workbench.core.artifact import Artifact, Draft
 from workbench.core.errors import DataError
+from workbench.models.folder import read_json
 from workbench.tasks.predictions import label_scheme
 
 PROMPT_FILE = "prompt.json"
@@ -85,13 +86,13 @@ def load_prompt(artifact: Artifact) -> Prompt:
     """Read a prompt artifact.
 
     Raises:
-        DataError: the artifact is no prompt, or its words do not fit its content hash.
+        DataError: the artifact is no prompt, or its file is broken or was changed.
     """
     path = artifact.path / PROMPT_FILE
     if artifact.kind != "prompt" or not path.exists():
         raise DataError(f"{artifact.reference} is a {artifact.kind}, not a prompt",
                         where=artifact.reference, next_step="Name a prompt.")  # fmt: skip
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_json(path)
     recorded = content.pop("content_hash", None)
     try:
         prompt = Prompt.model_validate(content)

@@ -79,10 +79,16 @@ def _victims(run: WaitingRun, missing: int, placed: Sequence[PlacedRun]) -> list
         (p for p in placed if not p.stopping and p.priority < run.priority),
         key=lambda p: (p.priority, -p.position),
     )
-    chosen: list[Preempt] = []
+    chosen: list[PlacedRun] = []
     for candidate in candidates:
         if coming >= missing:
             break
-        chosen.append(Preempt(candidate.run_id))
+        chosen.append(candidate)
         coming += len(candidate.slots)
-    return chosen if coming >= missing else []
+    if coming < missing:
+        return []
+    for candidate in reversed(chosen):  # a wide one may have made narrower ones needless
+        if coming - len(candidate.slots) >= missing:
+            chosen.remove(candidate)
+            coming -= len(candidate.slots)
+    return [Preempt(candidate.run_id) for candidate in chosen]

@@ -71,8 +71,8 @@ class DeployOutputs(Outputs):
     acceptance: Draft
 
 
-# Never from the cache: what is live may have changed since the same Spec was deployed.
-@stage(title="Deploy a model", version=1, fingerprint=lambda spec: None)
+# From the cache come the checks only: the daemon sets the deployment that the report names again.
+@stage(title="Deploy a model", version=1)
 def deploy(spec: DeploySpec, run: RunContext) -> DeployOutputs:
     """Try a model in a server of its own and, when it passes every check, put it live.
 
@@ -88,7 +88,10 @@ def deploy(spec: DeploySpec, run: RunContext) -> DeployOutputs:
     trial = try_candidate(spec, model, run)
     trial.acceptance.raise_if_failed(model.reference)
     url = go_live(spec, model, trial, run) if spec.go_live else ""
-    return DeployOutputs(acceptance=_report(spec, model, trial.acceptance, url, run))
+    draft = _report(spec, model, trial.acceptance, url, run)
+    if spec.go_live:
+        draft.describe(deployment={"name": spec.name, **_wanted(spec, model)})
+    return DeployOutputs(acceptance=draft)
 
 
 class Trial(NamedTuple):
@@ -130,12 +133,7 @@ def go_live(spec: DeploySpec, model: Artifact, trial: Trial, run: RunContext) ->
         StageError: it did not come up or answered wrongly; what was live before is put back.
     """
     before = _find(run.client, spec.name)
-    wanted = {
-        "model": model.reference,
-        "port": spec.port,
-        "settings": {"num_threads": spec.num_threads},
-    }
-    run.client.put(f"/deployments/{spec.name}", wanted)
+    run.client.put(f"/deployments/{spec.name}", _wanted(spec, model))
     try:
         url = _wait_until_live(spec.name, model.reference, run)
         _try_live(url, model.reference, trial)
@@ -149,6 +147,11 @@ def go_live(spec: DeploySpec, model: Artifact, trial: Trial, run: RunContext) ->
         ) from error
     run.log("The model is live", url=url, model=model.reference)
     return url
+
+
+def _wanted(spec: DeploySpec, model: Artifact) -> dict[str, Any]:
+    settings = {"num_threads": spec.num_threads}
+    return {"model": model.reference, "port": spec.port, "settings": settings}
 
 
 def _find(client: Client, name: str) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, model_validator
 
-from workbench.core.artifact import Draft
+from workbench.core.artifact import MANIFEST, Draft
 from workbench.core.context import Outputs, RunContext
 from workbench.core.errors import DataError
 from workbench.core.registry import stage
@@ -318,18 +319,27 @@ class _Bench:
 
     def _onnx_of(self, teacher: System) -> Callable[[Sequence[str]], Scores]:
         """Export the teacher to ONNX Runtime fp32, mostly faster than eager torch."""
-        from workbench.models.onnx_export import export_onnx
         from workbench.models.predictor import load_predictor
 
         folder = teacher.folder
         assert folder is not None
         self.run.progress(0, REPETITIONS, "rounds", f"exporting {teacher.name} to ONNX")
-        exported = self.run.checkpoint(FP32_ONNX, lambda target: export_onnx(folder, target))
+        exported = self.run.checkpoint(FP32_ONNX, lambda target: _export(folder, target))
         predict: Callable[[Sequence[str]], Scores] = load_predictor(exported, num_threads=1).predict
         return predict
 
 
+def _export(model: Path, target: Path) -> None:
+    """Write the same model with an ONNX graph in place of its weights."""
+    from workbench.models.onnx_export import export_onnx
+
+    for path in sorted(model.glob("*.json")):
+        if path.name != MANIFEST and ".safetensors." not in path.name:
+            shutil.copyfile(path, target / path.name)
+    export_onnx(model, target / "model.onnx")
+
+
 def _megabytes(folder: Path) -> float:
     """Size of all files that a model needs, in 10^6 bytes."""
-    files = (p for p in folder.rglob("*") if p.is_file() and p.name != "manifest.json")
+    files = (p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
     return sum(path.stat().st_size for path in files) / 1e6

@@ -43,7 +43,7 @@ def write_evaluation_page(
         heading("Evaluation", f"{report['rows']:,} test rows, {metric}, 95 % intervals", level=1),
         element("p", _headline(best, report, metric), class_="verdict"),
         heading(metric.capitalize(), "of each system; line: 95 % interval"),
-        _interval_plot(systems, best["name"], metric),
+        interval_plot(systems, best["name"], metric),
         heading("Result", f"paired with {report['reference_system']} on the same rows"),
         _result_table(systems, best["name"], metric),
     ]
@@ -87,7 +87,7 @@ def _result_table(systems: Sequence[dict[str, Any]], best: str, metric: str) -> 
     return table(head, rows, numeric=lambda c: c > 1, strong=names.index(best))
 
 
-def _interval_plot(systems: Sequence[dict[str, Any]], best: str, metric: str) -> Element:
+def interval_plot(systems: Sequence[dict[str, Any]], best: str, metric: str) -> Element:
     """Draw one line per system from low to high with a dot at the value."""
     left, right, step = 150.0, 640.0, 26.0
     low = min(float(s["low"]) for s in systems)

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from workbench.core.artifact import Artifact
 from workbench.core.errors import DataError
+from workbench.models.folder import read_json
 from workbench.tasks.metrics import (
     Counts,
     accuracy_of,
@@ -191,14 +192,13 @@ def read_evaluation(report: Artifact) -> dict[str, Any]:
     """Return the content of an evaluation's ``report.json``.
 
     Raises:
-        DataError: the artifact is no evaluation.
+        DataError: the artifact is no evaluation, or its file is broken.
     """
     path = report.path / REPORT
     if not path.exists() or not (report.path / PREDICTIONS).exists():
         raise DataError(f"{report.reference} is not the report of an evaluation",
                         where=str(report.path), next_step="Name one made by evaluate.")  # fmt: skip
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+    return read_json(path)
 
 
 def _compare_system(

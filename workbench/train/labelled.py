@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +13,9 @@ import pyarrow.compute as pc
 from workbench.core.artifact import Artifact
 from workbench.core.errors import DataError
 from workbench.data.records import read_records
+from workbench.train.options import ClassWeights
 from workbench.train.token_set import NO_LABEL
 
-ClassWeights = Literal["none", "balanced", "sqrt"]
 _COLUMNS = ["text", "label", "label_scheme"]
 
 

@@ -8,8 +8,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from workbench.core.spec import Spec, option
-from workbench.train.labelled import ClassWeights
 
+ClassWeights = Literal["none", "balanced", "sqrt"]
 Precision = Literal["float32", "bf16"]
 
 
@@ -61,6 +61,11 @@ class FitOptions(Spec):
         "a checkpoint after every step.", unit="s", group="Safety", ge=0, le=86_400,
     )  # fmt: skip
 
+    @classmethod
+    def of(cls, spec: FitOptions) -> FitOptions:
+        """Return the options alone, of a Spec that has them among other fields."""
+        return FitOptions(**{name: getattr(spec, name) for name in FitOptions.model_fields})
+
 
 class Teaching(BaseModel):
     """How a student learns from a teacher's answers; see ``workbench.train.loss``."""
@@ -74,7 +79,10 @@ class Teaching(BaseModel):
 
 
 class FitJob(BaseModel):
-    """All that a rank needs to know, written as JSON by the stage."""
+    """All that a rank needs to know, written as JSON by the stage.
+
+    The last fields are filled in on the way: by ``prepare``, and for each attempt.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -82,12 +90,12 @@ class FitJob(BaseModel):
     new_head: bool  # whether the folder's head, if any, is replaced
     labels: list[str]
     max_tokens: int
-    train_set: Path
-    validation_set: Path | None
-    class_weights: list[float]
     options: FitOptions
     teaching: Teaching | None = None
-    work: Path  # where this attempt writes; a file named ``stop`` in it asks the ranks to stop
+    train_set: Path = Path()
+    validation_set: Path | None = None
+    class_weights: list[float] = []
+    work: Path = Path()  # where this attempt writes; a file ``stop`` in it asks the ranks to stop
     resume_from: Path | None = None  # a checkpoint
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import torch
-from torch import nn
-from torch.nn import functional
+import torch  # noqa: TID253 (only ranks import this module, when work starts)
+from torch import nn  # noqa: TID253
+from torch.nn import functional  # noqa: TID253
 
 Named = list[tuple[str, nn.Parameter]]
 

@@ -80,8 +80,11 @@ class CsvSource(ColumnSource, TextFileSource):
         self.check_columns(header, file.path)
         twice = next((name for name in header if header.count(name) > 1), None)
         if twice is not None:
-            raise DataError(f"Two columns are called {twice!r}", where=self.place(file.path, "header"),
-                            next_step="Rename one of them.")  # fmt: skip
+            raise DataError(
+                f"Two columns are called {twice!r}",
+                where=self.place(file.path, "header"),
+                next_step="Rename one of them.",
+            )
 
     def _check_width(
         self, file: MatchedFile, number: int, header: list[str], cells: list[str]

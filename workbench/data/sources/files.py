@@ -103,9 +103,11 @@ class FileSource(SourceSpec):
             raise DataError(f"{path.name} is a damaged gzip file: {error}", where=self.place(path),
                             next_step="Copy the file again.") from error  # fmt: skip
         except OSError as error:
-            raise DataError(f"{path.name} cannot be read: {error.strerror or error}",
-                            where=self.place(path),
-                            next_step="Check that the file is there and may be read.") from error  # fmt: skip
+            raise DataError(
+                f"{path.name} cannot be read: {error.strerror or error}",
+                where=self.place(path),
+                next_step="Check that the file is there and may be read.",
+            ) from error
 
 
 class TextFileSource(FileSource):
@@ -137,7 +139,7 @@ class TextFileSource(FileSource):
 
     def locate(self, file: MatchedFile, encoding: str, **position: object) -> dict[str, object]:
         """Return the provenance of a record: file, position, and the encoding if not UTF-8."""
-        unusual = {} if encoding in ("utf-8-sig", "ascii") else {"encoding": encoding}
+        unusual = {} if encoding in ("utf-8", "utf-8-sig", "ascii") else {"encoding": encoding}
         return {"uri": file.uri, **position, **unusual}
 
     def _detect_encoding(self, path: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from workbench.core.errors import DataError, nearest_name
 from workbench.core.spec import option
@@ -12,7 +12,7 @@ from workbench.data.sources.files import MatchedFile, TextFileSource
 from workbench.data.sources.source import SourceRow
 
 if TYPE_CHECKING:
-    from resiliparse.parse.html import DOMNode, HTMLTree
+    from resiliparse.parse.html import HTMLTree
 
 # A page begins with markup, after marks, white space and comments at most.
 _MARKUP = re.compile(
@@ -83,7 +83,7 @@ class HtmlSource(TextFileSource):
                 extra={name: element.getattr(name) for name in self.attributes},
             )
 
-    def _text(self, element: DOMNode, file: MatchedFile) -> str:
+    def _text(self, element: Any, file: MatchedFile) -> str:
         """Return a record's text; a record without the text element is empty, not an error."""
         from resiliparse.extract.html2text import extract_plain_text
 
@@ -92,7 +92,7 @@ class HtmlSource(TextFileSource):
         found = self._select(element, self.text_selector, file)
         return "\n".join(str(extract_plain_text(part.html)).strip() for part in found)
 
-    def _check_attributes(self, elements: list[DOMNode], file: MatchedFile) -> None:
+    def _check_attributes(self, elements: list[Any], file: MatchedFile) -> None:
         present = {name for element in elements for name in element.attrs}
         for name in [self.label_attribute, *self.attributes]:
             if name and name not in present:
@@ -105,32 +105,49 @@ class HtmlSource(TextFileSource):
                             where=self.place(file.path, "text_selector"),
                             next_step="Look into one record of the page for its text.")  # fmt: skip
 
-    def _select(self, node: Any, selector: str, file: MatchedFile) -> list[DOMNode]:
+    def _select(self, node: Any, selector: str, file: MatchedFile) -> list[Any]:
         try:
             return list(node.query_selector_all(selector))
         except Exception as error:  # the parser's class differs between resiliparse versions
-            raise DataError(f"{selector!r} is no CSS selector: {error}",
-                            where=self.place(file.path),
-                            next_step="Write it as in a style sheet, for example div.comment > p.") from error  # fmt: skip
+            raise DataError(
+                f"{selector!r} is no CSS selector: {error}",
+                where=self.place(file.path),
+                next_step="Write it as in a style sheet, for example div.comment > p.",
+            ) from error
 
     def _parse(self, file: MatchedFile) -> tuple[HTMLTree, str]:
-        from resiliparse.parse.encoding import detect_encoding
         from resiliparse.parse.html import HTMLTree
 
         with self.open_bytes(file.path) as stream:
             page = stream.read()
-        encoding = self.encoding or str(detect_encoding(page, from_html_meta=True) or "utf-8")
         if not _MARKUP.search(page[:_HEAD_BYTES].replace(b"\0", b"")):
             raise DataError(f"{file.path.name} is no HTML page", where=self.place(file.path),
                             next_step="Choose lines or csv for plain text.")  # fmt: skip
-        # As browsers do, a byte that the page's encoding lacks becomes U+FFFD: one must not lose a page.
-        return HTMLTree.parse(page.decode(encoding, errors="replace")), encoding
+        text, encoding = self._decode(page, file)
+        return HTMLTree.parse(text), encoding
+
+    def _decode(self, page: bytes, file: MatchedFile) -> tuple[str, str]:
+        """Return a page's text and encoding, which is the page's own unless the Spec names one."""
+        from resiliparse.parse.encoding import bytes_to_str, detect_encoding
+
+        if not self.encoding:
+            encoding = str(detect_encoding(page, from_html_meta=True) or "utf-8")
+            # As in browsers, a byte that the encoding lacks becomes U+FFFD, at no greater cost.
+            return bytes_to_str(page, encoding, errors="replace"), encoding
+        try:
+            return page.decode(self.encoding), self.encoding
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{file.path.name} is not {self.encoding}: {error.reason}",
+                where=self.place(file.path, f"byte {error.start + 1}"),
+                next_step="Leave the encoding empty: pages name their own.",
+            ) from error
 
 
 def _classes(tree: HTMLTree) -> str:
     """Return the page's commonest classes, as a hint for a selector that matches nothing."""
     counts: dict[str, int] = {}
-    for element in tree.document.query_selector_all("[class]"):
+    for element in cast("Any", tree.document).query_selector_all("[class]"):
         for name in element.class_list:
             selector = f"{element.tag}.{name}"
             counts[selector] = counts.get(selector, 0) + 1

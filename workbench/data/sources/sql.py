@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -56,7 +56,10 @@ def _absolute_file(url: str) -> str:
 
 
 DatabaseUrl = Annotated[
-    str, Field(min_length=1), AfterValidator(_without_literal_secret), AfterValidator(_absolute_file)
+    str,
+    Field(min_length=1),
+    AfterValidator(_without_literal_secret),
+    AfterValidator(_absolute_file),
 ]  # fmt: skip
 
 
@@ -96,7 +99,7 @@ class SqlSource(ColumnSource):
             self.check_columns(rows.keys(), self.table or "query")
             for number, cells in enumerate(rows.mappings(), 1):
                 key = {name: cells[name] for name in keys} or {"row": number}
-                yield self._record(cells, key)
+                yield self._record(dict(cells), key)
 
     def fingerprint(self) -> str | None:
         """Return the SHA-256 of a SQLite file; None for servers, whose state has no hash."""
@@ -107,10 +110,10 @@ class SqlSource(ColumnSource):
         log = path.with_name(path.name + "-wal")  # holds what is committed but not yet moved
         return hash_files([("", path), *([("-wal", log)] if log.exists() else [])])
 
-    def _record(self, cells: Mapping[str, Any], key: dict[str, Any]) -> SourceRow:
+    def _record(self, cells: dict[str, Any], key: dict[str, Any]) -> SourceRow:
         named = ",".join(f"{name}={value}" for name, value in key.items())
         position = f"{self.table or 'query'}:{named}"
-        return self.row(dict(cells), position, {"uri": self.url, **_described(self, key)})
+        return self.row(cells, position, {"uri": self.url, **_described(self, key)})
 
     def _select_rows(self, connection: Connection) -> tuple[CursorResult[Any], list[str]]:
         """Start reading; return the rows and the columns of the primary key."""
@@ -127,8 +130,11 @@ class SqlSource(ColumnSource):
             *inspector.get_view_names(schema or None),
         ]
         if name not in known:
-            raise DataError(f"There is no table {self.table!r}", where=self.place(self.url),
-                            next_step=nearest_name(name, known) or "The database is empty.")  # fmt: skip
+            raise DataError(
+                f"There is no table {self.table!r}",
+                where=self.place(self.url),
+                next_step=nearest_name(name, known) or "The database is empty.",
+            )
         table = Table(name, MetaData(), schema=schema or None, autoload_with=connection)
         self.check_columns([column.name for column in table.columns], self.table)
         keys = list(table.primary_key.columns)
@@ -154,9 +160,11 @@ class SqlSource(ColumnSource):
                 connection.rollback()
         except SQLAlchemyError as error:
             reason = str(error.orig if isinstance(error, DBAPIError) else error)
-            raise DataError(f"The database refused: {self._masked(reason)}",
-                            where=self.place(self.url, self.table or self.query),
-                            next_step="Check URL, table and query, and that it may be read.") from None  # fmt: skip
+            raise DataError(
+                f"The database refused: {self._masked(reason)}",
+                where=self.place(self.url, self.table or self.query),
+                next_step="Check URL, table and query, and that it may be read.",
+            ) from None
         finally:
             engine.dispose()
 

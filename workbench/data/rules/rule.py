@@ -1,0 +1,60 @@
+"""What a cleaning rule promises: it sees columns, and says what it changed and what must go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Mask = npt.NDArray[np.bool_]
+
+
+class Columns(NamedTuple):
+    """The columns that rules work on; both [n], ``text`` large_string, ``language`` string."""
+
+    text: pa.Array
+    language: pa.Array
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A rule's answer about n records; what is None stays as it was.
+
+    ``value`` holds what was measured, as text for people [n]; ``threshold`` what it was held
+    against. Changed and dropped records stand in the ledger with both.
+    """
+
+    text: pa.Array | None = None
+    language: pa.Array | None = None
+    dropped: Mask | None = None
+    value: pa.Array | None = None
+    threshold: str = ""
+
+
+class Rule(Protocol):
+    """A rule: a pure function of the columns, row by row, and of its setting."""
+
+    def __call__(self, columns: Columns, setting: Any, /) -> Judgement: ...  # noqa: D102
+
+
+def as_mask(values: pa.Array) -> Mask:
+    """Return Arrow booleans as a NumPy mask; null counts as false."""
+    mask: Mask = values.fill_null(False).to_numpy(zero_copy_only=False)
+    return mask
+
+
+def rounded(values: npt.NDArray[Any]) -> pa.Array:
+    """Return measured numbers as short texts for the ledger."""
+    return pa.array([f"{value:.4g}" for value in values.tolist()], pa.string())
+
+
+def rewrite(texts: pa.Array, suspicious: str, change: Any) -> pa.Array:
+    """Apply ``change`` to texts that match the RE2 pattern ``suspicious``; the others are free."""
+    import pyarrow.compute as pc
+
+    mask = pc.match_substring_regex(texts, suspicious)
+    changed = [change(text) for text in texts.filter(mask).to_pylist()]
+    return pc.replace_with_mask(texts, mask, pa.array(changed, texts.type))

@@ -1,0 +1,286 @@
+"""A gang of ranks as its stage sees it: started together, watched, and ended together."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from workbench.core.errors import ResourceError, StageError, WorkbenchError, error_from_json
+from workbench.train.rank import RankOrder, out_of_memory
+
+Event = dict[str, Any]
+
+_TICK_SECONDS = 0.2  # how long a wish to pause may go unheard
+_GRACE_SECONDS = 0.5  # in which the others may say why they ended, once one rank has
+_MOST_BYTES = 65_536
+_LOG_TAIL = 4_000
+
+
+class Gang:
+    """Ranks at work; leaving the ``with`` block ends those that still run."""
+
+    def __init__(
+        self, kind: Literal["fit", "score"], job: Path, world: int, threads: int
+    ) -> None:
+        """Prepare a gang; ``job`` is a file in the folder of this attempt, made for it alone."""
+        self._kind = kind
+        self._job = job
+        self._world = world
+        self._threads = threads
+        self._zygote = _checkout(threads)
+        self._selector = selectors.DefaultSelector()
+        self._pipes: dict[int, int] = {}
+        self._unread: dict[int, bytes] = {}
+        self._statuses: dict[int, int] = {}
+        self._reports: dict[int, Event] = {}
+
+    def __enter__(self) -> Self:
+        self._oom_kills = _num_oom_kills()
+        self._selector.register(self._zygote.control, selectors.EVENT_READ, None)
+        for rank in range(self._world):
+            self._start(rank)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._kill()
+        self._selector.close()
+        for pipe in self._pipes.values():
+            os.close(pipe)
+        _give_back(self._zygote)
+
+    def events(self) -> Iterator[Event]:
+        """Yield what the ranks tell (with their number under ``rank``) until all have ended well.
+
+        At least every 0.2 s there is an event; one of kind ``tick`` says nothing.
+
+        Raises:
+            WorkbenchError: a rank failed: what it told, or what killed it.
+        """
+        while len(self._statuses) < self._world or self._pipes:
+            yield from self._wait(_TICK_SECONDS)
+            yield {"kind": "tick"}
+            if self._reports or any(self._statuses.values()):
+                raise self._explain()
+
+    # -- starting and listening -------------------------------------------------------------------
+
+    def _start(self, rank: int) -> None:
+        order: RankOrder = {
+            "kind": self._kind, "job": str(self._job), "rank": rank, "world": self._world,
+            "threads": self._threads, "store": str(self._job.with_name("store")), "parent": 0,
+        }  # fmt: skip
+        read, write = os.pipe()
+        try:
+            self._zygote.start(order, self._log(rank), write)
+        finally:
+            os.close(write)
+        self._pipes[rank] = read
+        self._unread[rank] = b""
+        self._selector.register(read, selectors.EVENT_READ, rank)
+
+    def _log(self, rank: int) -> Path:
+        return self._job.with_name(f"rank-{rank}.log")
+
+    def _wait(self, seconds: float) -> Iterator[Event]:
+        for key, _ in self._selector.select(seconds):
+            if key.data is None:
+                self._hear_zygote()
+            else:
+                yield from self._hear_rank(key.data)
+
+    def _hear_zygote(self) -> None:
+        content = self._zygote.control.recv(_MOST_BYTES)
+        if not content:
+            raise ResourceError(
+                "The process that starts ranks was killed",
+                where=f"training process {self._zygote.process.pid}",
+                next_step="Resume the run; if it happens again, give the machine more memory.",
+            )
+        message = json.loads(content)
+        self._statuses[message["exited"]] = message["status"]
+
+    def _hear_rank(self, rank: int) -> Iterator[Event]:
+        content = os.read(self._pipes[rank], _MOST_BYTES)
+        if not content:
+            self._selector.unregister(self._pipes[rank])
+            os.close(self._pipes.pop(rank))
+            return
+        *lines, self._unread[rank] = (self._unread[rank] + content).split(b"\n")
+        for line in lines:
+            event: Event = {**json.loads(line), "rank": rank}
+            if event["kind"] in ("error", "lost-peer"):
+                self._reports[rank] = event
+            else:
+                yield event
+
+    # -- ending -----------------------------------------------------------------------------------
+
+    def _kill(self) -> None:
+        """End the ranks that still run, and hear of each that it has."""
+        if len(self._statuses) == self._world or not self._zygote.is_alive:
+            return
+        self._zygote.control.send(json.dumps({"kill": True}).encode())
+        end = time.monotonic() + 5
+        while len(self._statuses) < self._world:
+            ready = self._selector.select(max(0.0, end - time.monotonic()))
+            if not ready or self._end_of_zygote(ready):
+                self._zygote.kill()  # its ranks die with it
+                return
+
+    def _end_of_zygote(self, ready: list[tuple[selectors.SelectorKey, int]]) -> bool:
+        for key, _ in ready:
+            if key.data is not None:
+                list(self._hear_rank(key.data))
+                continue
+            content = self._zygote.control.recv(_MOST_BYTES)
+            if not content:
+                return True
+            message = json.loads(content)
+            self._statuses[message["exited"]] = message["status"]
+        return False
+
+    def _explain(self) -> WorkbenchError:
+        """Find the rank that is to blame: the others only lost a peer."""
+        end = time.monotonic() + _GRACE_SECONDS
+        while (left := end - time.monotonic()) > 0 and len(self._statuses) < self._world:
+            list(self._wait(left))
+        for rank, report in sorted(self._reports.items()):
+            if report["kind"] == "error":
+                return error_from_json(report["error"])
+        killed = {rank: -status for rank, status in self._statuses.items() if status < 0}
+        for rank, number in sorted(killed.items()):
+            return self._explain_signal(rank, number)
+        rank = min((r for r, status in self._statuses.items() if status), default=0)
+        return StageError(f"Rank {rank} ended without a word", where=f"rank {rank}",
+                          next_step="Read its output in the detail of this error.",
+                          detail=self._tail(rank))  # fmt: skip
+
+    def _explain_signal(self, rank: int, number: int) -> WorkbenchError:
+        if number == signal.SIGKILL and _num_oom_kills() > self._oom_kills:
+            return out_of_memory(f"rank {rank}", detail=self._tail(rank))
+        name = signal.Signals(number).name
+        if number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+            return ResourceError(
+                f"Rank {rank} was killed ({name})",
+                where=f"rank {rank}",
+                next_step="Resume the run: it goes on from its last checkpoint.",
+                detail=self._tail(rank),
+            )
+        return StageError(
+            f"Rank {rank} crashed in native code ({name})",
+            where=f"rank {rank}",
+            next_step="Read the detail for the place; precision float32 avoids some crashes.",
+            detail=self._tail(rank),
+        )
+
+    def _tail(self, rank: int) -> str:
+        log = self._log(rank)
+        return log.read_text(errors="replace")[-_LOG_TAIL:] if log.exists() else ""
+
+
+class _Zygote:
+    """The parent's end of a zygote; used by one gang at a time."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "workbench.train.zygote", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()], env=_environment(threads), stdin=subprocess.DEVNULL,
+                start_new_session=True,  # an interrupt at the terminal is for the stage alone
+            )  # fmt: skip
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process.poll() is None
+
+    def start(self, order: RankOrder, log: Path, events: int) -> None:
+        message = json.dumps({"start": order, "log": str(log)}).encode()
+        socket.send_fds(self.control, [message], [events])
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.control.close()
+
+
+_idle: list[_Zygote] = []
+_lock = threading.Lock()
+
+
+def _checkout(threads: int) -> _Zygote:
+    """Take an idle zygote with so many threads a rank, or start one."""
+    with _lock:
+        for zygote in list(_idle):
+            if not zygote.is_alive:  # it was idle too long
+                _idle.remove(zygote)
+                zygote.kill()
+            elif zygote.threads == threads:
+                _idle.remove(zygote)
+                return zygote
+    return _Zygote(threads)
+
+
+@atexit.register
+def _end_idle() -> None:
+    while _idle:
+        _idle.pop().kill()
+
+
+def _give_back(zygote: _Zygote) -> None:
+    if zygote.is_alive:
+        with _lock:
+            _idle.append(zygote)
+    else:
+        zygote.kill()
+
+
+def _environment(threads: int) -> dict[str, str]:
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        # Else numpy starts threads while it loads, and the zygote could not fork.
+        "OPENBLAS_NUM_THREADS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        # Keep freed memory and take huge pages: a step frees and takes the same large blocks over
+        # and over, and giving them back to the kernel each time costs a third of the speed.
+        "MALLOC_MMAP_MAX_": "0",
+        "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
+        "MALLOC_TOP_PAD_": str(64 << 20),
+        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    }
+
+
+def _num_oom_kills() -> int:
+    """Return how often the kernel has killed for memory in this control group; 0 if not told."""
+    for path in (_cgroup() / "memory.events", Path("/sys/fs/cgroup/memory.events")):
+        if path.exists():
+            counts = dict(line.split() for line in path.read_text().splitlines())
+            return int(counts.get("oom_kill", 0))
+    return 0
+
+
+def _cgroup() -> Path:
+    own = Path("/proc/self/cgroup")
+    lines = own.read_text().splitlines() if own.exists() else []
+    unified = next((line[3:] for line in lines if line.startswith("0::")), "/")
+    return Path("/sys/fs/cgroup") / unified.lstrip("/")

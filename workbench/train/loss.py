@@ -1,0 +1,95 @@
+"""What a step makes smaller: the error on labels, and for a student the distance to its teacher.
+
+The loss of a global batch is the sum of its slices' losses: all denominators are those of the
+whole batch, so that neither slices nor ranks show in it.
+
+Sources: Hinton, Vinyals and Dean 2015 (soft labels, the factor T^2); Sanh et al. 2019 (a cosine
+loss on hidden states beside them).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch  # noqa: TID253 (only ranks import this module, when work starts)
+from torch.nn import functional  # noqa: TID253
+
+from workbench.models.embed import mean_pool
+from workbench.train.batches import Rows
+from workbench.train.options import FitJob, Teaching
+
+Numbers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Denominators of a global batch."""
+
+    num_rows: int
+    label_weight: float
+
+
+class Loss:
+    """The loss of a job: cross-entropy alone, or mixed with a teacher's answers."""
+
+    def __init__(self, job: FitJob, labels: Numbers) -> None:
+        self._labels = labels
+        self._weights = torch.tensor(job.class_weights, dtype=torch.float32)
+        self._teacher = _Teacher(job.teaching) if job.teaching else None
+        self.hard_share = 1.0 - job.teaching.soft_share if job.teaching else 1.0
+        self.needs_hidden = bool(job.teaching and job.teaching.hidden_weight > 0)
+
+    def totals(self, batch: Rows) -> Totals:
+        """Return the denominators of a global batch."""
+        labels = self._labels[batch]
+        weights = self._weights.numpy()[labels[labels >= 0]]
+        return Totals(len(batch), float(weights.sum()))
+
+    def __call__(
+        self, output: Any, mask: torch.Tensor, rows: Rows, totals: Totals
+    ) -> torch.Tensor:
+        """Return a slice's share of the batch's loss, a scalar."""
+        logits = output.logits.float()
+        loss = self.hard_share * self._on_labels(logits, rows, totals)
+        if self._teacher:
+            pooled = mean_pool(output.hidden_states[-1], mask) if self.needs_hidden else None
+            loss = loss + self._teacher.distance(logits, pooled, rows) / totals.num_rows
+        return loss
+
+    def _on_labels(self, logits: torch.Tensor, rows: Rows, totals: Totals) -> torch.Tensor:
+        if totals.label_weight == 0:
+            return logits.sum() * 0.0  # no label in the whole batch
+        labels = torch.from_numpy(self._labels[rows])
+        total = functional.cross_entropy(
+            logits, labels, self._weights, ignore_index=-1, reduction="sum"
+        )
+        return total / totals.label_weight
+
+
+class _Teacher:
+    """A teacher's stored answers and how far a student is from them, summed over rows."""
+
+    def __init__(self, teaching: Teaching) -> None:
+        self._temperature = teaching.temperature
+        self._soft_share = teaching.soft_share
+        self._hidden_weight = teaching.hidden_weight
+        self._logits = np.load(teaching.scores / "logits.npy", mmap_mode="r")
+        hidden = teaching.scores / "hidden.npy"
+        self._hidden = np.load(hidden, mmap_mode="r") if teaching.hidden_weight > 0 else None
+
+    def distance(
+        self, logits: torch.Tensor, pooled: torch.Tensor | None, rows: Rows
+    ) -> torch.Tensor:
+        own = functional.log_softmax(logits / self._temperature, dim=-1)
+        told = torch.from_numpy(self._logits[rows]) / self._temperature
+        target = functional.log_softmax(told, dim=-1)
+        soft = functional.kl_div(own, target, reduction="sum", log_target=True)
+        distance = self._soft_share * self._temperature**2 * soft
+        if pooled is not None and self._hidden is not None:
+            shown = torch.from_numpy(self._hidden[rows].astype(np.float32))
+            cosine = functional.cosine_similarity(pooled.float(), shown, dim=-1)
+            distance = distance + self._hidden_weight * (1.0 - cosine).sum()
+        return distance

@@ -1,0 +1,53 @@
+"""What stands before and after the fitting, whatever the loss: token sets in, a model out."""
+
+from __future__ import annotations
+
+import shutil
+
+from workbench.core.artifact import Draft
+from workbench.core.context import RunContext
+from workbench.models.folder import WEIGHTS
+from workbench.models.text_encoder import TextEncoder
+from workbench.train.labelled import LabelledTexts, class_weights, read_labelled
+from workbench.train.options import FitJob
+from workbench.train.supervise import Fitted
+from workbench.train.token_set import make_token_set
+
+
+def prepare(
+    job: FitJob, records: LabelledTexts, validation: str | None, run: RunContext
+) -> FitJob:
+    """Tokenise what is learned from and judged on; return the job with its sets and weights.
+
+    Raises:
+        DataError: a validation record has no label, or one that is not in the scheme.
+    """
+    encoder = TextEncoder(job.model, job.max_tokens)
+    make_token_set(run.folder / "train-set", encoder, records.texts, records.numbers, run)
+    changes: dict[str, object] = {"train_set": run.folder / "train-set"}
+    if validation is not None:
+        judged = read_labelled(run.open(validation), records.labels)
+        changes["validation_set"] = run.folder / "validation-set"
+        make_token_set(run.folder / "validation-set", encoder, judged.texts, judged.numbers, run)
+    run.count_rows(read=len(records.texts), written=0)
+    weights = class_weights(records.numbers, len(records.labels), job.options.class_weights)
+    return job.model_copy(update={**changes, "class_weights": weights.tolist()})
+
+
+def save_fitted(fitted: Fitted, draft: Draft, job: FitJob) -> None:
+    """Copy a fitted model into a draft and describe it."""
+    from workbench.models.checkpoint import megabytes, num_parameters
+
+    for path in sorted(fitted.folder.iterdir()):
+        shutil.copyfile(path, draft.path / path.name)
+    place = fitted.place
+    draft.describe(
+        task="classify", labels=job.labels, max_tokens=job.max_tokens,
+        parameters=num_parameters(draft.path), megabytes=megabytes(draft.path / WEIGHTS),
+    )  # fmt: skip
+    if place.macro_recall is not None and place.accuracy is not None:
+        draft.describe(
+            macro_recall=round(place.macro_recall, 4), accuracy=round(place.accuracy, 4)
+        )
+    if place.best_epoch is not None:
+        draft.describe(best_epoch=place.best_epoch)

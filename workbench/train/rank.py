@@ -1,0 +1,88 @@
+"""One rank's process: forked from a warm zygote, or ``python -m workbench.train.rank``."""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import TypedDict
+
+from workbench.core.errors import ResourceError, WorkbenchError, error_from_exception
+from workbench.dispatch.attempt import die_with_parent
+
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc", "bad allocation")
+
+
+class RankOrder(TypedDict):
+    """What a rank is told when it starts."""
+
+    kind: str  # "fit" or "score"
+    job: str  # file of the job
+    rank: int
+    world: int
+    threads: int
+    store: str  # file over which the ranks of this attempt meet
+    parent: int  # process that the rank may not outlive
+
+
+def run_rank(order: RankOrder, events: int, *, forked: bool) -> int:
+    """Do a rank's work and report over the descriptor ``events``; return the exit status.
+
+    The rank dies with its parent, however that happens.
+    """
+    die_with_parent()
+    if os.getppid() != order["parent"]:
+        return 1  # the parent died before the kernel knew
+    faulthandler.enable()
+    from workbench.train.ranks import PeerLost, Ranks, Reporter
+
+    reporter = Reporter(events)
+    reporter.tell("started", pid=os.getpid(), forked=forked)
+    try:
+        ranks = Ranks.join(order["rank"], order["world"], Path(order["store"]))
+        _work(order, ranks, reporter)
+        ranks.leave()
+    except PeerLost:
+        traceback.print_exc()
+        reporter.tell("lost-peer")
+        return 1
+    except Exception as error:
+        traceback.print_exc()
+        reporter.tell("error", error=_named(error, f"rank {order['rank']}").to_json())
+        return 1
+    reporter.tell("done")
+    return 0
+
+
+def _work(order: RankOrder, ranks: object, reporter: object) -> None:
+    import torch
+
+    from workbench.train.loop import fit
+    from workbench.train.score import score
+
+    torch.set_num_threads(order["threads"])
+    torch.use_deterministic_algorithms(True)
+    {"fit": fit, "score": score}[order["kind"]](order["job"], ranks, reporter)  # type: ignore[arg-type]
+
+
+def _named(error: Exception, where: str) -> WorkbenchError:
+    if isinstance(error, RuntimeError) and any(sign in str(error) for sign in _NO_MEMORY):
+        return out_of_memory(where, detail=traceback.format_exc())
+    return error_from_exception(error, where=where)
+
+
+def out_of_memory(where: str, detail: str) -> ResourceError:
+    """Return the error of a rank for which the machine had too little memory."""
+    return ResourceError(
+        "The training ran out of memory",
+        where=where,
+        next_step="Use a smaller batch size, fewer tokens or fewer workers, then resume the run.",
+        detail=detail,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_rank(json.loads(sys.argv[1]), int(sys.argv[2]), forked=False))

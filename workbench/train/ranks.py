@@ -1,0 +1,69 @@
+"""One rank's view of its gang: who it is, how to sum with the others, how to tell the stage."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch  # noqa: TID253 (only ranks import this module, when work starts)
+import torch.distributed as dist  # noqa: TID253
+
+# A rank that waits longer than this has lost its peers; the stage notices deaths at once.
+_MOST_SECONDS_APART = 600
+
+
+class PeerLost(Exception):
+    """Another rank is gone; whoever is to blame, it is not this one."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """A gang of ``world`` ranks, of which this process is number ``rank``."""
+
+    rank: int
+    world: int
+
+    @classmethod
+    def join(cls, rank: int, world: int, store: Path) -> Ranks:
+        """Meet the other ranks of this attempt over a file that no other attempt uses."""
+        if world > 1:
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+            dist.init_process_group(
+                "gloo", store=dist.FileStore(str(store), world), rank=rank, world_size=world,
+                timeout=timedelta(seconds=_MOST_SECONDS_APART),
+            )  # fmt: skip
+        return cls(rank, world)
+
+    def leave(self) -> None:
+        """Part from the others, all being done."""
+        if self.world > 1:
+            dist.destroy_process_group()
+
+    def sum(self, tensor: torch.Tensor) -> None:
+        """Replace a tensor by its sum over all ranks, in place.
+
+        Raises:
+            PeerLost: a rank died.
+        """
+        if self.world == 1:
+            return
+        try:
+            dist.all_reduce(tensor)
+        except RuntimeError as error:
+            raise PeerLost(str(error)) from error
+
+
+class Reporter:
+    """Sends events to the stage as lines of JSON."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._stream = os.fdopen(descriptor, "w", encoding="utf-8")
+
+    def tell(self, kind: str, **payload: Any) -> None:
+        """Send one event at once."""
+        self._stream.write(json.dumps({"kind": kind, **payload}) + "\n")
+        self._stream.flush()

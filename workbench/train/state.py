@@ -1,0 +1,107 @@
+"""Where a training stands, as files: tensors in safetensors, the rest in JSON, never a pickle.
+
+Neither the order of records nor any random number is stored: both follow from seed and step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench.models.folder import read_json, write_json
+
+if TYPE_CHECKING:
+    import torch
+
+    from workbench.train.parameters import FlatParameters
+
+STEP_KEY = "step-"
+BEST_KEY = "best-"
+_TENSORS = "state.safetensors"
+_PLACE = "state.json"
+_NUM_KEPT = 2
+
+
+@dataclass
+class Place:
+    """How far a training has come, and its best epoch so far (``best`` is a checkpoint's key)."""
+
+    step: int = 0
+    evaluated_epochs: int = 0
+    best: str | None = None
+    best_epoch: int | None = None
+    macro_recall: float | None = None
+    accuracy: float | None = None
+
+
+def state_key(place: Place) -> str:
+    """Return the checkpoint key of a place; keys sort as training goes.
+
+    After the last step of an epoch there are two places: before and after its evaluation.
+    """
+    return f"{STEP_KEY}{place.step:010d}-{place.evaluated_epochs:06d}"
+
+
+def best_key(epoch: int) -> str:
+    """Return the checkpoint key of an epoch's model."""
+    return f"{BEST_KEY}{epoch:06d}"
+
+
+def newest_state(checkpoints: Mapping[str, Path]) -> Path | None:
+    """Return the checkpoint of the latest step."""
+    steps = sorted(key for key in checkpoints if key.startswith(STEP_KEY))
+    return checkpoints[steps[-1]] if steps else None
+
+
+def stale_keys(best_of: Mapping[str, str | None], best_keys: list[str]) -> list[str]:
+    """Decide which checkpoints can go: all but the two latest steps and what these point to.
+
+    Args:
+        best_of: for each step's key the best epoch's key that it points to.
+        best_keys: the keys of all kept models.
+    """
+    kept = sorted(best_of)[-_NUM_KEPT:]
+    needed = {*kept, *(best_of[key] for key in kept)}
+    return [key for key in (*sorted(best_of), *best_keys) if key not in needed]
+
+
+def read_place(folder: Path) -> Place:
+    """Read how far a checkpoint is."""
+    return Place(**read_json(folder / _PLACE))
+
+
+def write_state(
+    folder: Path, place: Place, weights: FlatParameters, optimiser: torch.optim.Optimizer
+) -> None:
+    """Write weights, the optimiser's moments and the place into a folder."""
+    from safetensors.torch import save_file
+
+    tensors: dict[str, torch.Tensor] = {}
+    for name, parameter in weights.named():
+        tensors[name] = parameter.detach()
+        for moment in ("exp_avg", "exp_avg_sq"):
+            tensors[f"{name}.{moment}"] = optimiser.state[parameter][moment]
+    folder.mkdir(parents=True)
+    save_file(tensors, folder / _TENSORS)
+    write_json(folder / _PLACE, asdict(place))
+
+
+def read_state(
+    folder: Path, weights: FlatParameters, optimiser: torch.optim.Optimizer
+) -> Place:
+    """Put a checkpoint's tensors where ``write_state`` took them from; return the place."""
+    import torch
+    from safetensors.torch import load_file
+
+    place = read_place(folder)
+    tensors = load_file(folder / _TENSORS)
+    for name, parameter in weights.named():
+        parameter.data.copy_(tensors[name])
+        optimiser.state[parameter] = {
+            "step": torch.tensor(float(place.step)),
+            "exp_avg": tensors[f"{name}.exp_avg"],
+            "exp_avg_sq": tensors[f"{name}.exp_avg_sq"],
+        }
+    return place

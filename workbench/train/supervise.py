@@ -1,0 +1,145 @@
+"""The stage's side of a job on ranks: what they tell goes to the run, what the run asks to them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from workbench.core.context import RunContext
+from workbench.train.batches import NUM_SLICES
+from workbench.train.gang import Event, Gang
+from workbench.train.options import FitJob, ScoreJob
+from workbench.train.state import (
+    BEST_KEY,
+    STEP_KEY,
+    Place,
+    newest_state,
+    read_place,
+    stale_keys,
+)
+
+
+class Fitted(BaseModel):
+    """A fitted model's folder and the place at which its training ended."""
+
+    folder: Path
+    place: Place
+
+
+def fit(job: FitJob, run: RunContext) -> Fitted:
+    """Fit a job's model on the run's ranks, from the newest checkpoint on if there is one.
+
+    Raises:
+        RunPaused, RunCancelled: somebody asked; the work so far is in a checkpoint.
+        WorkbenchError: a rank failed or was killed; resuming goes on from the last checkpoint.
+    """
+    while True:
+        work = _fresh_folder(run, "fit")
+        resumed = job.model_copy(
+            update={"work": work, "resume_from": newest_state(run.checkpoints())}
+        )
+        relay = _FitRelay(run)
+        _work("fit", resumed, work, run, relay.hear)
+        if relay.place is not None:
+            return Fitted(folder=_result(relay.place, work, run), place=relay.place)
+        run.stop_if_asked()  # else the wish was withdrawn while the ranks stopped: go on
+
+
+def score(job: ScoreJob, num_rows: int, run: RunContext) -> None:
+    """Have a teacher answer every row on the run's ranks, in shards that are made once.
+
+    Raises:
+        RunPaused, RunCancelled: somebody asked; whole shards are kept.
+        WorkbenchError: a rank failed or was killed.
+    """
+    while True:
+        work = _fresh_folder(run, "score")
+        num_scored = 0
+
+        def hear(event: Event) -> None:
+            nonlocal num_scored
+            if event["kind"] == "scored":
+                num_scored += event["rows"]
+                run.progress(num_scored, num_rows, "texts", "the teacher answers")
+
+        _work("score", job.model_copy(update={"work": work}), work, run, hear)
+        if num_scored == num_rows:
+            return
+        run.stop_if_asked()
+
+
+def _work(
+    kind: str, job: BaseModel, work: Path, run: RunContext, hear: Callable[[Event], None]
+) -> None:
+    """Run a gang to its end; a wish to pause reaches the ranks as a file."""
+    job_file = work / "job.json"
+    job_file.write_text(job.model_dump_json())
+    world = min(run.num_workers, NUM_SLICES)
+    run.log(f"{world} of {run.num_workers} workers start", world=world)
+    with Gang("fit" if kind == "fit" else "score", job_file, world, run.threads_per_worker) as gang:
+        for event in gang.events():
+            if event["kind"] == "started":
+                facts = {name: event[name] for name in ("rank", "pid", "forked")}
+                run.log(f"Rank {event['rank']} started", **facts)
+            hear(event)
+            if run.cancelled:
+                run.stop_if_asked()
+            if run.should_pause:
+                (work / "stop").touch()
+
+
+def _fresh_folder(run: RunContext, kind: str) -> Path:
+    """Make the folder of a new attempt; what an earlier one left half done is of no use."""
+    for left in run.folder.glob(f"{kind}-attempt-*"):
+        shutil.rmtree(left)
+    folder = run.folder / f"{kind}-attempt-{run.term}"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _result(place: Place, work: Path, run: RunContext) -> Path:
+    return run.checkpoints()[place.best] if place.best else work / "final"
+
+
+class _FitRelay:
+    """Turns what rank 0 tells into curves, progress and checkpoints of the run."""
+
+    def __init__(self, run: RunContext) -> None:
+        self._run = run
+        self.place: Place | None = None  # set when training has ended
+
+    def hear(self, event: Event) -> None:
+        match event["kind"]:
+            case "steps":
+                for step, loss in event["losses"]:
+                    self._run.metric("loss", loss, step)
+                self._run.progress(event["done"], event["total"], "steps", event["note"])
+            case "evaluation":
+                for name in ("macro_recall", "accuracy"):
+                    self._run.metric(name, event[name], event["epoch"])
+            case "keep":
+                self._adopt(event["key"], Path(event["folder"]))
+            case "checkpoint":
+                self._adopt(event["key"], Path(event["folder"]))
+                self._forget_stale()
+            case "finished":
+                self.place = Place(**event["place"])
+
+    def _adopt(self, key: str, folder: Path) -> None:
+        """Make what a rank wrote durable; it was made already if an earlier attempt got as far."""
+
+        def move(target: Path) -> None:
+            for path in sorted(folder.iterdir()):
+                shutil.move(path, target / path.name)
+
+        self._run.checkpoint(key, move)
+        shutil.rmtree(folder)
+
+    def _forget_stale(self) -> None:
+        folders = self._run.checkpoints()
+        best_of = {k: read_place(f).best for k, f in folders.items() if k.startswith(STEP_KEY)}
+        for key in stale_keys(best_of, [key for key in folders if key.startswith(BEST_KEY)]):
+            self._run.forget_checkpoint(key)

@@ -1,0 +1,97 @@
+"""The train stage: a classifier from labelled records and a pre-trained encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from workbench.core.artifact import Draft
+from workbench.core.context import Outputs, RunContext
+from workbench.core.registry import stage
+from workbench.core.spec import ArtifactName, DatasetRef, ModelSource, Spec, option
+from workbench.models.folder import CONFIG, read_json
+from workbench.models.resolve import fingerprint_model, resolve_model
+from workbench.train.labelled import read_labelled
+from workbench.train.options import FitJob, FitOptions
+from workbench.train.prepare import prepare, save_fitted
+from workbench.train.supervise import fit
+
+
+class _TrainData(Spec):
+    """What is learned from (its fields stand before those of the training)."""
+
+    dataset: DatasetRef = option(
+        title="Training set", help="Records with labels, all of one label scheme.", group="Data"
+    )
+    validation: DatasetRef | None = option(
+        None, title="Validation set", help="Other records with the same labels, on which each "
+        "epoch is judged; without it the last epoch is returned.", group="Data",
+    )  # fmt: skip
+    model: ModelSource = option(
+        "minilm", title="Pre-trained model", help="A model of the catalog (name@version), a "
+        "folder, or a name on the hub; minilm is all-MiniLM-L6-v2.", group="Model", min_length=1,
+    )  # fmt: skip
+    max_tokens: int = option(
+        64, title="Longest text", help="Texts are cut after so many tokens; more cost time.",
+        unit="tokens", group="Model", ge=4, le=8192,
+    )  # fmt: skip
+
+
+class TrainSpec(FitOptions, _TrainData):
+    """Fine-tune a pre-trained encoder into a classifier."""
+
+    name: ArtifactName = option(
+        "classifier", title="Name", help="Name of the resulting model.", group="Result"
+    )
+
+
+class TrainOutputs(Outputs):
+    """The classifier."""
+
+    model: Draft
+
+
+@stage(title="Train", version=1, fingerprint=lambda spec: fingerprint_model(spec.model))
+def train(spec: TrainSpec, run: RunContext) -> TrainOutputs:
+    """Fine-tune a pre-trained encoder on labelled records into a classifier.
+
+    The same Spec and data give the same weights, whether the run was paused, killed and resumed or
+    left alone; another number of workers changes no more than the rounding of sums.
+
+    Raises:
+        DataError: records without a label, or with one that is not in the scheme; a model that
+            was refused.
+        StageError: the loss became NaN, or native code crashed.
+        ResourceError: a rank ran out of memory or was killed.
+    """
+    source = run.open(spec.model).path if "@" in spec.model else resolve_model(spec.model)
+    job = _job(spec, source, run)
+    fitted = fit(job, run)
+    draft = run.save("model", spec.name)
+    save_fitted(fitted, draft, job)
+    draft.describe(base_model=spec.model)
+    return TrainOutputs(model=draft)
+
+
+def _job(spec: TrainSpec, source: Path, run: RunContext) -> FitJob:
+    records = read_labelled(run.open(spec.dataset))
+    return prepare(
+        FitJob(
+            model=source, new_head=not _has_head_for(source, records.labels),
+            labels=records.labels, max_tokens=min(spec.max_tokens, _most_tokens(source)),
+            options=FitOptions.of(spec),
+        ),
+        records, spec.validation, run,
+    )  # fmt: skip
+
+
+def _most_tokens(source: Path) -> int:
+    """Return the length of the model's position table, whatever its maker used of it."""
+    return int(read_json(source / CONFIG).get("max_position_embeddings") or 512)
+
+
+def _has_head_for(source: Path, labels: list[str]) -> bool:
+    """Whether the model is a classifier of exactly these labels, to be trained further."""
+    config = read_json(source / CONFIG)
+    is_classifier = any("Classification" in name for name in config.get("architectures") or ())
+    named = config.get("id2label") or {}
+    return is_classifier and [named.get(str(n)) for n in range(len(named))] == labels
