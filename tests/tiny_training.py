@@ -13,10 +13,10 @@ from workbench.core.artifact import Artifact, Draft, seal
 from workbench.data.records import SCHEMA, write_records
 
 SCHEME = "negative|positive"
-_PLAIN = "the film was a day we had some food and talk at home then rain fell".split()
+_PLAIN = "the film was a day we had some food and talk at home then rain fell".split()  # noqa: SIM905
 _SIGNS = {
-    "positive": "fine great lovely superb kind wonderful".split(),
-    "negative": "awful poor nasty broken rude terrible".split(),
+    "positive": "fine great lovely superb kind wonderful".split(),  # noqa: SIM905
+    "negative": "awful poor nasty broken rude terrible".split(),  # noqa: SIM905
 }
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 

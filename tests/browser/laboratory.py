@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update",
+]  # fmt: skip
 TOKEN = "laboratory"
 WAIT_MS = 90_000
 
@@ -75,9 +75,17 @@ def running_laboratory(folder: Path) -> Iterator[Laboratory]:
             _wait_until_up(url, process, log)
             yield Laboratory(folder, url)
         finally:
-            process.terminate()
-            process.wait(30)
             _stop_daemon(folder / ".workbench")
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(60)
 
 
 def _stop_daemon(workspace: Path) -> None:

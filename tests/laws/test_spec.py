@@ -155,6 +155,12 @@ def test_a_parameter_of_a_wrong_type_is_refused_and_not_left_out() -> None:
         EverySpec.from_parameters({"number": object()})
 
 
+@pytest.mark.parametrize("rate", [math.nan, math.inf])
+def test_a_figure_that_is_no_number_is_refused(rate: float) -> None:
+    with pytest.raises(SpecError, match="finite number"):
+        EverySpec.parse({"rate": rate})
+
+
 def test_a_bound_that_is_broken_is_told_with_the_field_in_words() -> None:
     with pytest.raises(SpecError) as caught:
         EverySpec.parse({"number": 1_001})

@@ -71,7 +71,9 @@ def test_class_weights_are_one_on_average_over_labelled_rows(numbers: np.ndarray
         assert all(np.diff(weights[order]) <= 1e-12)
 
 
-@given(st.lists(st.tuples(st.integers(0, 99), st.none() | st.integers(0, 5)), unique_by=lambda t: t[0]))
+@given(
+    st.lists(st.tuples(st.integers(0, 99), st.none() | st.integers(0, 5)), unique_by=lambda t: t[0])
+)
 def test_the_two_newest_checkpoints_and_what_they_point_to_are_kept(
     steps: list[tuple[int, int | None]],
 ) -> None:
@@ -131,7 +133,9 @@ def test_a_flat_step_over_touched_rows_is_a_plain_adamw_step(tmp_path: Path) -> 
     states = plain.state_dict(), flat.state_dict()
     assert list(states[0]) == list(states[1])
     for name in states[0]:
-        torch.testing.assert_close(states[1][name], states[0][name], atol=1e-4, rtol=0)  # a step is 1e-2
+        torch.testing.assert_close(
+            states[1][name], states[0][name], atol=1e-4, rtol=0
+        )  # a step is 1e-2
 
 
 class TestTrain(StageLaws):

@@ -51,6 +51,13 @@ def test_an_artifact_comes_back_as_it_went_in(database: Database, tmp_path: Path
     assert find(database, tmp_path, made.reference) == made
 
 
+def test_a_fact_that_is_no_number_does_not_make_the_artifact_unreadable(
+    database: Database, tmp_path: Path
+) -> None:
+    add(database, tmp_path, make(tmp_path, "0123456789ab", loss=float("nan"), labels=["a"]))
+    assert find(database, tmp_path, "rows").summary == {"loss": None, "labels": ["a"]}
+
+
 @pytest.mark.parametrize("reference", ["rows", "rows@latest", "rows@0123456789ab", "rows@012345"])
 def test_bare_names_aliases_versions_and_starts_of_versions_are_found(
     database: Database, tmp_path: Path, reference: str

@@ -109,7 +109,7 @@ def test_the_command_line_reads_the_copied_command_as_the_same_spec(
     spec: MixedCaseSpec, workers: int, priority: int
 ) -> None:
     words = shlex.split(as_command(spec, workers=workers, priority=priority))
-    assert words[:3] == ["workbench", "run", "mixed-case"]
+    assert words[:3] == ["workbench", "run", "mixed_case"]
     read, how = parse_flags(mixed_case.stage, words[3:])  # type: ignore[attr-defined]
     assert read == spec
     assert (how["workers"], how["priority"]) == (workers, priority)
@@ -151,7 +151,7 @@ def test_only_decisions_are_told() -> None:
         "sources": [{"kind": "csv", "path": "a.csv"}],
     }
     assert as_command(MixedCaseSpec(dataset="comments", epochs=2), priority=10) == (
-        "workbench run mixed-case --dataset comments@latest --epochs 2 --priority 10"
+        "workbench run mixed_case --dataset comments@latest --epochs 2 --priority 10"
     )
     assert as_papermill(MixedCaseSpec(dataset="comments", epochs=2)) == (
         "papermill notebooks/mixed_case.ipynb out.ipynb -p dataset comments@latest -p epochs 2"

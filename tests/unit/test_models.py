@@ -182,9 +182,7 @@ def test_a_model_that_answers_nan_is_an_error(copy: Path) -> None:
 # --- reading text ----------------------------------------------------------------------------
 
 
-@given(
-    st.lists(st.integers(1, 300), max_size=200), st.integers(1, 40), st.integers(1, 2000)
-)
+@given(st.lists(st.integers(1, 300), max_size=200), st.integers(1, 40), st.integers(1, 2000))
 def test_every_row_is_in_one_batch_within_the_bounds(
     lengths: list[int], max_rows: int, max_padded: int
 ) -> None:

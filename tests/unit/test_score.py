@@ -41,7 +41,7 @@ class TestScoreLaws(StageLaws):
 def test_every_row_gets_one_prediction_and_keeps_its_columns(tmp_path):
     spec, inputs = example(tmp_path, part_rows=5)
     run = FolderRun(tmp_path / "run", inputs)
-    scored = run.run(spec)["scored"]
+    scored = run.run(spec)["dataset"]
     before, after = read_records(inputs[spec.dataset]), read_records(scored)
     assert after.select(before.column_names).equals(before)
     assert after.column_names == [*before.column_names, *NEW_COLUMNS]
@@ -57,7 +57,7 @@ def test_every_row_gets_one_prediction_and_keeps_its_columns(tmp_path):
 
 def test_scores_are_the_models_own_probabilities(tmp_path):
     spec, inputs = example(tmp_path)
-    table = read_records(FolderRun(tmp_path / "run", inputs).run(spec)["scored"])
+    table = read_records(FolderRun(tmp_path / "run", inputs).run(spec)["dataset"])
     scores = np.stack([table[f"score:{label}"].to_numpy() for label in LABELS], axis=1)
     expected = load_predictor(inputs[spec.model].path).predict(table["text"].to_pylist())
     assert scores.dtype == np.float32
@@ -67,7 +67,7 @@ def test_scores_are_the_models_own_probabilities(tmp_path):
 
 def test_partitions_stay_as_they_are(tmp_path):
     spec, inputs = spec_for(two_partitions(tmp_path), build_model(tmp_path), part_rows=2)
-    scored = FolderRun(tmp_path / "run", inputs).run(spec)["scored"]
+    scored = FolderRun(tmp_path / "run", inputs).run(spec)["dataset"]
     files = sorted(scored.path.glob("*.parquet"))
     assert [(file.name, pq.read_metadata(file).num_rows) for file in files] == [
         ("part-00000.parquet", 5),
@@ -87,10 +87,10 @@ def test_a_resumed_run_repeats_no_finished_part(tmp_path):
 
 def test_predictions_of_another_model_are_replaced(tmp_path):
     spec, inputs = example(tmp_path)
-    first = FolderRun(tmp_path / "first", inputs).run(spec)["scored"]
+    first = FolderRun(tmp_path / "first", inputs).run(spec)["dataset"]
     wrong = build_model(tmp_path, name="wrong", sign=-1)
     spec, inputs = spec_for(first, wrong)
-    table = read_records(FolderRun(tmp_path / "second", inputs).run(spec)["scored"])
+    table = read_records(FolderRun(tmp_path / "second", inputs).run(spec)["dataset"])
     assert table.column_names == [*SCHEMA.names, *NEW_COLUMNS]
     assert all(
         p != t
@@ -102,7 +102,7 @@ def test_predictions_of_another_model_are_replaced(tmp_path):
 
 def test_a_data_set_without_rows_gives_one_without_rows(tmp_path):
     spec, inputs = spec_for(build_dataset(tmp_path, []), build_model(tmp_path))
-    table = read_records(FolderRun(tmp_path / "run", inputs).run(spec)["scored"])
+    table = read_records(FolderRun(tmp_path / "run", inputs).run(spec)["dataset"])
     assert (table.num_rows, table.column_names) == (0, [*SCHEMA.names, *NEW_COLUMNS])
     assert table.schema.field("score:neutral").type == pa.float32()
 

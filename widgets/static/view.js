@@ -20,6 +20,7 @@ class Desk {
   constructor(model, root, page, draw) {
     Object.assign(this, { model, root, page, draw });
     this.edits = 0;
+    this.sent = {}; // the newest text of each field that the kernel was told
     this.timers = {};
     this.onSnapshot = () => this.receive();
     this.onComm = () => this.setPage({ lost: !this.page.lost });
@@ -72,6 +73,7 @@ class Desk {
     else if (intent === "change") this.change(rest.name, rest.value, target);
     else {
       this.page.sent = intent;
+      this.sent = {}; // the form may be another one now
       this.send({ intent, ...rest });
       this.redraw();
     }
@@ -93,17 +95,17 @@ class Desk {
     const control = event.target.closest("[data-field]");
     if (!control) return;
     if (control.nodeName === "TEXTAREA") grow(control);
-    control.dataset.edit = this.edits + 1;
     const name = control.dataset.field;
     const raw = control.type === "checkbox" ? control.checked : control.value;
-    if (raw === this.page.lastRaw?.[name] && event.type === "change") return;
+    if (event.type === "change" && raw === this.sent[name]) return; // told while it was typed
+    control.dataset.edit = this.edits + 1;
     clearTimeout(this.timers[name]);
     this.timers[name] = setTimeout(() => this.change(name, raw, control), delay);
   }
 
   change(name, raw, control) {
     this.edits += 1;
-    this.page.lastRaw = { ...this.page.lastRaw, [name]: raw };
+    this.sent[name] = raw;
     if (control.dataset.field) control.dataset.edit = this.edits;
     this.send({ intent: "change", name, raw, edit: this.edits });
   }

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from workbench.catalog.database import METADATA
 from workbench.core.artifact import Artifact
 from workbench.core.errors import SpecError, nearest_name
+from workbench.core.json_text import json_text
 from workbench.core.spec import parse_reference
 
 ARTIFACTS = sa.Table(
@@ -55,7 +56,7 @@ def insert_artifact(connection: sa.Connection, artifact: Artifact, root: Path) -
                 name=artifact.name,
                 version=artifact.version,
                 path=artifact.path.relative_to(root).as_posix(),
-                summary=json.dumps(artifact.summary, ensure_ascii=False),
+                summary=json_text(artifact.summary),
                 parents=json.dumps(artifact.parents),
                 made_by=artifact.made_by,
                 committed_at=time.time(),

@@ -5,6 +5,7 @@ Only the daemon opens it. All statements are SQLAlchemy Core that both databases
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from workbench.core.errors import ResourceError
+from workbench.core.errors import DataError, ResourceError, WorkbenchError
 
 METADATA = sa.MetaData()
 
@@ -24,11 +25,31 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 )  # fmt: skip
 
 
+# What SQLite complains of that is no mistake of ours, by its primary error code.
+_MACHINE_FAULTS = {
+    sqlite3.SQLITE_FULL: "The disk is full",
+    sqlite3.SQLITE_IOERR: "The disk cannot be read or written",
+    sqlite3.SQLITE_READONLY: "The database may not be written",
+    sqlite3.SQLITE_CANTOPEN: "The database cannot be opened",
+    sqlite3.SQLITE_BUSY: "Another process holds the database",
+}
+_FILE_FAULTS = {
+    sqlite3.SQLITE_NOTADB: "The file is not a database",
+    sqlite3.SQLITE_CORRUPT: "The database is damaged",
+}
+
+
 class Database:
-    """An engine with one writer at a time and any number of readers."""
+    """An engine with one writer at a time and any number of readers.
+
+    Raises (from ``read`` and ``write``):
+        ResourceError: the disk is full or cannot be written, or the database server is gone.
+        DataError: the file is not a database, or a damaged one.
+    """
 
     def __init__(self, url: str) -> None:
         self.engine = sa.create_engine(url)
+        self._place = self.engine.url.database or str(self.engine.url)
         self._writing = threading.Lock()
         if self.engine.dialect.name == "sqlite":
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
@@ -37,18 +58,49 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """Open a transaction that is durable when the block ends, undone when it raises."""
-        with self._writing, self.engine.begin() as connection:
+        with self._writing, self._named_errors(), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """Open a consistent view for reading."""
-        with self.engine.connect() as connection:
+        with self._named_errors(), self.engine.connect() as connection:
             yield connection
 
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """Tell what the machine lacks as the error that it is."""
+        try:
+            yield
+        except sa.exc.DBAPIError as error:
+            named = _named(error, self._place)
+            if named is None:
+                raise
+            raise named from error
+
+
+def _named(error: sa.exc.DBAPIError, place: str) -> WorkbenchError | None:
+    """Return the error for the owner of the machine or of the file; None if it is our own."""
+    if not isinstance(error.orig, sqlite3.Error):
+        if not isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError):
+            return None
+        return ResourceError(f"The database does not answer: {error.orig}", where=place,
+                             next_step="See that its server runs and can be reached.")  # fmt: skip
+    code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF  # the rest is a finer distinction
+    if code in _MACHINE_FAULTS:
+        return ResourceError(
+            f"{_MACHINE_FAULTS[code]}: {error.orig}",
+            where=place,
+            next_step="Mend that; what was recorded before is kept, and runs can be resumed.",
+        )
+    if code in _FILE_FAULTS:
+        return DataError(f"{_FILE_FAULTS[code]}: {error.orig}", where=place,
+                         next_step="Restore it from a backup, or use another workspace folder.")  # fmt: skip
+    return None
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
@@ -95,7 +147,7 @@ def refuse_network_file_system(root: Path, mounts: str | None = None) -> None:
     if mounts is None:
         table = Path("/proc/mounts")
         mounts = table.read_text() if table.exists() else ""
-    kind = _file_system_of(root.absolute(), mounts)
+    kind = _file_system_of(root.resolve(), mounts)
     if kind in _NETWORK_FILE_SYSTEMS:
         raise ResourceError(
             f"The workspace is on a network file system ({kind}), where SQLite loses data",

@@ -16,7 +16,7 @@ from workbench import __version__
 from workbench.cli.follow import describe, follow, progress_text
 from workbench.cli.table import print_table
 from workbench.core.client import running_daemon
-from workbench.core.errors import SpecError, error_from_json
+from workbench.core.errors import SpecError, StageError, error_from_json
 from workbench.core.registry import load_stage, stage_names
 from workbench.workspace import Run, Workspace, default_root
 
@@ -32,9 +32,16 @@ def list_stages(options: argparse.Namespace) -> int:
     """Print the installed stages; complain about one that is not."""
     if options.stage:
         load_stage(options.stage)
-    stages = [load_stage(name) for name in stage_names()]
-    print_table(["stage", "", "what it does"], [[s.name, s.title, s.help] for s in stages])
+    print_table(["stage", "what it does"], [[name, _stage_help(name)] for name in stage_names()])
     return 0
+
+
+def _stage_help(name: str) -> str:
+    """Return what a stage does; one broken package must not hide the other stages."""
+    try:
+        return load_stage(name).help
+    except StageError as error:
+        return error.what
 
 
 def run_stage(name: str, flags: list[str]) -> int:

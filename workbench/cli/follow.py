@@ -42,7 +42,8 @@ def describe(event: dict[str, Any]) -> str:
         facts = " ".join(f"{k}={v}" for k, v in payload.items() if k != "message")
         return f"{payload['message']} {facts}".rstrip()
     if kind == "metric" and payload["step"] is None:
-        return f"{payload['name']} = {payload['value']:.4g}"
+        value = payload["value"]
+        return f"{payload['name']} = {'not a number' if value is None else f'{value:.4g}'}"
     if kind == "error":
         parts = [f"{payload['family']} error: {payload['what']}"]
         parts += [f"  where: {payload['where']}"] if payload["where"] else []
@@ -53,11 +54,11 @@ def describe(event: dict[str, Any]) -> str:
 
 def progress_text(payload: dict[str, Any]) -> str:
     """Return progress as a bar with figures, e.g. ``[####......] 40 % 400 of 1,000 rows``."""
-    total = max(payload["total"], 1e-9)
-    share = min(1.0, max(0.0, payload["done"] / total))
+    done, total = payload["done"] or 0, payload["total"] or 0  # None: no finite number was given
+    share = min(1.0, max(0.0, done / max(total, 1e-9)))
     bar = "#" * round(20 * share)
     note = f" · {payload['note']}" if payload.get("note") else ""
-    figures = f"{payload['done']:,.0f} of {payload['total']:,.0f} {payload['unit']}"
+    figures = f"{done:,.0f} of {total:,.0f} {payload['unit']}"
     return f"[{bar:.<20}] {share:4.0%} {figures}{note}"
 
 

@@ -100,7 +100,7 @@ def command_text(
     flags = [
         _flag(name, _flag_text(value, _is_text(spec_class, name))) for name, value in values.items()
     ]
-    return " ".join(["workbench run", stage_name(spec_class).replace("_", "-"), *flags])
+    return " ".join(["workbench run", stage_name(spec_class), *flags])
 
 
 def papermill_text(

@@ -10,7 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar, get_type_hints
 
 from workbench.core.context import Outputs
-from workbench.core.errors import SpecError, StageError, nearest_name
+from workbench.core.errors import SpecError, StageError, WorkbenchError, nearest_name
 from workbench.core.spec import Spec
 
 STAGE_GROUP = "workbench.stages"
@@ -98,11 +98,21 @@ def load_stage(name: str) -> Stage:
 
     Raises:
         SpecError: no stage has that name; the nearest one is told.
+        StageError: the package that offers it is broken.
     """
     if name not in _entries():
         raise SpecError(f"There is no stage {name!r}", where="stage",
                         next_step=nearest_name(name, _entries()))  # fmt: skip
-    definition: Stage = _entries()[name].load().stage
+    try:
+        definition: Stage = _entries()[name].load().stage
+    except WorkbenchError:
+        raise
+    except Exception as error:
+        raise StageError(
+            f"The stage {name!r} cannot be loaded: {type(error).__name__}: {error}",
+            where=_entries()[name].value,
+            next_step="Mend or uninstall the package that offers it.",
+        ) from error
     return definition
 
 

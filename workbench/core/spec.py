@@ -25,7 +25,10 @@ class Spec(BaseModel):
     How it is run (priority, workers) belongs to the Run and is never part of a Spec.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    # JSON, the form in which a Spec is stored and hashed, has no word for NaN and infinity.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:

@@ -123,5 +123,3 @@ def _native(folder: Path, num_threads: int) -> Forward:
         return answer
 
     return forward
-
-

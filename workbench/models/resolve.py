@@ -47,9 +47,7 @@ def resolve_model(name: str, *, online: bool = True) -> Path:
                         next_step="Correct the path.")  # fmt: skip
     hub_name = ALIASES.get(name, name)
     found = (
-        _cached(hub_name)
-        or (_from_hub(hub_name) if online else None)
-        or _from_package(hub_name)
+        _cached(hub_name) or (_from_hub(hub_name) if online else None) or _from_package(hub_name)
     )
     if found is None:
         raise ResourceError(
@@ -83,9 +81,7 @@ def _cached(hub_name: str) -> Path | None:
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
-        folder = Path(
-            snapshot_download(hub_name, local_files_only=True, allow_patterns=_FILES)
-        )
+        folder = Path(snapshot_download(hub_name, local_files_only=True, allow_patterns=_FILES))
     except (LocalEntryNotFoundError, HFValidationError):
         return None
     return folder if (folder / CONFIG).exists() else None
@@ -100,9 +96,7 @@ def _from_hub(hub_name: str) -> Path | None:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(
-            snapshot_download(hub_name, allow_patterns=_FILES, etag_timeout=_HUB_SECONDS)
-        )
+        return Path(snapshot_download(hub_name, allow_patterns=_FILES, etag_timeout=_HUB_SECONDS))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, httpx.HTTPError):
         return None  # not there or not reachable: the next place is asked
 

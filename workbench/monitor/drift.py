@@ -25,7 +25,7 @@ from workbench.tasks.evidence import write_json
 from workbench.tasks.predictions import Scores, answers, has_predictions, predicted_labels
 from workbench.tasks.predictions import read_predictions as stored_predictions
 
-_CHUNK = 1024  # texts per durable part
+_CHUNK = 256  # texts per durable part
 _MIN_TEXTS = 20  # below it no test could find anything
 _UNKNOWN = "(not known)"
 _NO_ANSWER = "(no answer)"

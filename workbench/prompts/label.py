@@ -28,7 +28,7 @@ from workbench.data.records import read_records, write_records
 from workbench.prompts.prompt import PLACE, LabelSentences, Prompt, Template, load_prompt
 from workbench.tasks.predictions import PREDICTED_LABEL, Scores, label_scheme, with_predictions
 
-_CHUNK = 1024  # texts per durable part
+_CHUNK = 256  # texts per durable part
 
 PromptRef = Annotated[
     str, AfterValidator(lambda text: str(parse_reference(text))), ReadsArtifact("prompt")

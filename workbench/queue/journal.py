@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from workbench.core.json_text import json_text
 from workbench.queue.tables import EVENTS
 
 # Cut here rather than refused: a stage may log a whole document by mistake.
@@ -49,7 +50,7 @@ def read_events(
 
 
 def _as_text(payload: object) -> str:
-    text = json.dumps(payload, ensure_ascii=False)
+    text = json_text(payload)
     if len(text) <= _LONGEST_PAYLOAD:
         return text
     return json.dumps({"message": text[:_LONGEST_PAYLOAD], "cut": True}, ensure_ascii=False)

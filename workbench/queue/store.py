@@ -15,6 +15,7 @@ from workbench.catalog.artifacts import find_artifact, insert_artifact, move_ali
 from workbench.catalog.database import Database
 from workbench.core.artifact import Artifact
 from workbench.core.errors import ResourceError, SpecError, WorkbenchError
+from workbench.core.json_text import json_text
 from workbench.queue.journal import append_events, read_events
 from workbench.queue.placement import WaitingRun
 from workbench.queue.states import (
@@ -62,19 +63,15 @@ class RunStore:
 
         Submitting the same run id again changes nothing. A submission that equals a run of the
         same parent which has not succeeded yet joins that run (and resumes it, if it had failed),
-        so that a restarted coordinator finds its children and their finished parts.
+        so that a restarted coordinator finds its children and their finished parts. The child of a
+        run that is paused is paused from the first.
+
+        Raises:
+            SupersededError: the run's parent is over or being cancelled: it may ask for no more.
         """
         with self.database.write() as connection:
-            known = self._row(connection, submission.run_id) or self._sibling(
-                connection, submission
-            )
-            if known is None:
-                self._insert(connection, submission)
-                self._answer_from_cache(connection, submission)
-                return _record(self._row(connection, submission.run_id))
-            if known.run_id != submission.run_id and RunState(known.state) in TERMINAL:
-                self._move(connection, known, RunEvent.RESUME)
-            return _record(self._row(connection, known.run_id))
+            row = self._row(connection, submission.run_id)
+            return _record(row or self._join_or_insert(connection, submission))
 
     def ask(self, run_id: str, event: RunEvent) -> dict[str, Any]:
         """Pause, resume or cancel a run and, down the tree, its unfinished children."""
@@ -177,13 +174,14 @@ class RunStore:
     def lose(self, run_id: str, term: int, cause: str, *, blameless: bool = False) -> None:
         """Note that an attempt's process is gone; its run waits again, or is given up.
 
-        A loss is ``blameless`` when the whole daemon was restarted: it says nothing of the run.
+        A loss is ``blameless`` when the whole daemon was restarted, or when the run was ended by
+        force because it did not give way in time: it says nothing of the run.
         """
         with self.database.write() as connection:
             row = self._must_row(connection, run_id)
             if row.term != term or RunState(row.state) not in ACTIVE:
                 return
-            blameless = blameless or row.state != RunState.RUNNING
+            blameless = blameless or row.preempted or row.state != RunState.RUNNING
             losses = row.losses + (0 if blameless else 1)
             self._end_attempt(connection, run_id, term, cause)
             self._move(connection, row, RunEvent.LOSE, losses=losses, cause=cause)
@@ -206,7 +204,7 @@ class RunStore:
             events = list(events)
             append_events(connection, run_id, events)
             newest = {
-                event["kind"]: json.dumps(event["payload"])
+                event["kind"]: json_text(event["payload"])
                 for event in events
                 if event["kind"] in ("progress", "rows")
             }
@@ -247,9 +245,7 @@ class RunStore:
             row = self._owned(connection, run_id, term)
             for artifact in outputs.values():
                 insert_artifact(connection, artifact, self.artifact_root)
-                move_alias(
-                    connection, artifact.kind, artifact.name, "latest", artifact.version, run_id
-                )
+            self._point_latest_at(connection, outputs.values(), run_id)
             self._end_attempt(connection, run_id, term, "succeeded")
             references = {name: artifact.reference for name, artifact in outputs.items()}
             kinds = {name: artifact.kind for name, artifact in outputs.items()}
@@ -280,10 +276,37 @@ class RunStore:
 
     # -- inside one transaction -----------------------------------------------------------------
 
+    def _join_or_insert(self, connection: sa.Connection, submission: Submission) -> Any:
+        parent_state = self._parent_state(connection, submission)
+        sibling = self._sibling(connection, submission)
+        if sibling is None:
+            self._insert(connection, submission)
+            self._answer_from_cache(connection, submission)
+        elif RunState(sibling.state) in TERMINAL:
+            self._move(connection, sibling, RunEvent.RESUME)
+        row = self._must_row(connection, sibling.run_id if sibling else submission.run_id)
+        is_paused = parent_state in (RunState.PAUSING, RunState.PAUSED)
+        if is_paused and is_possible(RunState(row.state), RunEvent.PAUSE):
+            self._move(connection, row, RunEvent.PAUSE)
+        return self._must_row(connection, row.run_id)
+
+    def _parent_state(self, connection: sa.Connection, submission: Submission) -> RunState | None:
+        """Return where the parent stands; None if there is none, or only in another workspace."""
+        parent = self._row(connection, submission.parent_run_id or "")
+        if parent is None:
+            return None
+        state = RunState(parent.state)
+        if state in TERMINAL or state == RunState.CANCELLING:
+            raise SupersededError(
+                f"Run {parent.run_id} is {state} and may ask for no more runs",
+                where=f"run {parent.run_id}",
+            )
+        return state
+
     def _insert(self, connection: sa.Connection, submission: Submission) -> None:
         connection.execute(
             sa.insert(RUNS).values(
-                **submission.__dict__,
+                **{**submission.__dict__, "priority": self._priority(connection, submission)},
                 state=RunState.WAITING,
                 preempted=False,
                 cached=False,
@@ -294,6 +317,13 @@ class RunStore:
             )
         )
         self._note(connection, submission.run_id, "state", {"state": RunState.WAITING})
+
+    def _priority(self, connection: sa.Connection, submission: Submission) -> int:
+        """Return how urgent a run is: a child as its parent, and what it adds itself."""
+        if submission.parent_run_id is None:
+            return submission.priority
+        parent = self._row(connection, submission.parent_run_id)
+        return max(-100, min(100, submission.priority + (parent.priority if parent else 0)))
 
     def _answer_from_cache(self, connection: sa.Connection, submission: Submission) -> None:
         """End the run at once with an earlier run's outputs, if those are still there."""
@@ -307,14 +337,13 @@ class RunStore:
         if earlier is None:
             return
         outputs = json.loads(earlier.outputs)
-        for name, reference in outputs["references"].items():
-            kind = outputs["kinds"][name]
-            artifact = find_artifact(connection, reference, self.artifact_root, kind)
-            if not artifact.path.is_dir():
-                return
-            move_alias(
-                connection, kind, artifact.name, "latest", artifact.version, submission.run_id
-            )
+        artifacts = [
+            find_artifact(connection, reference, self.artifact_root, outputs["kinds"][name])
+            for name, reference in outputs["references"].items()
+        ]
+        if not all(artifact.path.is_dir() for artifact in artifacts):
+            return
+        self._point_latest_at(connection, artifacts, submission.run_id)
         self._move(
             connection,
             self._must_row(connection, submission.run_id),
@@ -324,6 +353,12 @@ class RunStore:
             rows=earlier.rows,
             started_at=time.time(),
         )
+
+    def _point_latest_at(
+        self, connection: sa.Connection, artifacts: Iterable[Artifact], run_id: str
+    ) -> None:
+        for made in artifacts:
+            move_alias(connection, made.kind, made.name, "latest", made.version, run_id)
 
     def _remember(self, connection: sa.Connection, row: Any) -> None:
         """Offer a finished run to later submissions of the same key; the newest finished wins.

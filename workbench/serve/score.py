@@ -45,7 +45,7 @@ class ScoreSpec(Spec):
 class ScoreOutputs(Outputs):
     """The records with the columns ``predicted_label`` and ``score:<label>``."""
 
-    scored: Draft
+    dataset: Draft
 
 
 @stage(title="Score a data set", version=1)
@@ -70,7 +70,7 @@ def score(spec: ScoreSpec, run: RunContext) -> ScoreOutputs:
     run.count_rows(read=total, written=scorer.done)
     draft.describe(rows=total, model=model.reference, labels=scorer.labels,
                    predicted=dict(sorted(scorer.predicted.items())))  # fmt: skip
-    return ScoreOutputs(scored=draft)
+    return ScoreOutputs(dataset=draft)
 
 
 class _Scorer:

@@ -42,7 +42,7 @@ from workbench.tasks.predictions import Scores, answers, check_same_labels, read
 
 BASELINE, PROMPT = "baseline", "prompt"
 TIMING = "timing.json"
-_CHUNK = 1024  # texts per durable part
+_CHUNK = 256  # texts per durable part
 
 SystemName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)]
 

@@ -141,9 +141,7 @@ def _student(spec: DistilSpec, teacher: Path, seen: TokenSet, run: RunContext) -
         if spec.vocabulary == "pruned":
             size = int(read_json(teacher / CONFIG)["vocab_size"])
             counts = np.bincount(seen.ids, minlength=size)
-            vocabulary = prune_vocabulary(
-                read_json(teacher / TOKENIZER), counts, spec.most_words
-            )
+            vocabulary = prune_vocabulary(read_json(teacher / TOKENIZER), counts, spec.most_words)
         make_student(teacher, target, spec.num_layers, vocabulary)
     return target
 

@@ -23,6 +23,7 @@ from workbench.train.rank import RankOrder, out_of_memory
 Event = dict[str, Any]
 
 _TICK_SECONDS = 0.2  # how long a wish to pause may go unheard
+_DEATH_SECONDS = 5.0
 _GRACE_SECONDS = 0.5  # in which the others may say why they ended, once one rank has
 _MOST_BYTES = 65_536
 _LOG_TAIL = 4_000
@@ -31,9 +32,7 @@ _LOG_TAIL = 4_000
 class Gang:
     """Ranks at work; leaving the ``with`` block ends those that still run."""
 
-    def __init__(
-        self, kind: Literal["fit", "score"], job: Path, world: int, threads: int
-    ) -> None:
+    def __init__(self, kind: Literal["fit", "score"], job: Path, world: int, threads: int) -> None:
         """Prepare a gang; ``job`` is a file in the folder of this attempt, made for it alone."""
         self._kind = kind
         self._job = job
@@ -49,8 +48,12 @@ class Gang:
     def __enter__(self) -> Self:
         self._oom_kills = _num_oom_kills()
         self._selector.register(self._zygote.control, selectors.EVENT_READ, None)
-        for rank in range(self._world):
-            self._start(rank)
+        try:
+            for rank in range(self._world):
+                self._start(rank)
+        except OSError as error:
+            self.__exit__(None, None, None)
+            raise self._zygote.explain_end() from error
         return self
 
     def __exit__(
@@ -100,21 +103,19 @@ class Gang:
 
     def _wait(self, seconds: float) -> Iterator[Event]:
         for key, _ in self._selector.select(seconds):
-            if key.data is None:
-                self._hear_zygote()
-            else:
+            if key.data is not None:
                 yield from self._hear_rank(key.data)
+            elif not self._hear_zygote():
+                raise self._zygote.explain_end()
 
-    def _hear_zygote(self) -> None:
+    def _hear_zygote(self) -> bool:
+        """Note which rank ended; return False when the zygote itself is gone."""
         content = self._zygote.control.recv(_MOST_BYTES)
         if not content:
-            raise ResourceError(
-                "The process that starts ranks was killed",
-                where=f"training process {self._zygote.process.pid}",
-                next_step="Resume the run; if it happens again, give the machine more memory.",
-            )
+            return False
         message = json.loads(content)
         self._statuses[message["exited"]] = message["status"]
+        return True
 
     def _hear_rank(self, rank: int) -> Iterator[Event]:
         content = os.read(self._pipes[rank], _MOST_BYTES)
@@ -136,37 +137,31 @@ class Gang:
         """End the ranks that still run, and hear of each that it has."""
         if len(self._statuses) == self._world or not self._zygote.is_alive:
             return
-        self._zygote.control.send(json.dumps({"kill": True}).encode())
-        end = time.monotonic() + 5
-        while len(self._statuses) < self._world:
-            ready = self._selector.select(max(0.0, end - time.monotonic()))
-            if not ready or self._end_of_zygote(ready):
-                self._zygote.kill()  # its ranks die with it
-                return
+        try:
+            self._zygote.control.send(json.dumps({"kill": True}).encode())
+            self._await_deaths()
+        except (OSError, WorkbenchError):
+            self._zygote.kill()  # its ranks die with it
 
-    def _end_of_zygote(self, ready: list[tuple[selectors.SelectorKey, int]]) -> bool:
-        for key, _ in ready:
-            if key.data is not None:
-                list(self._hear_rank(key.data))
-                continue
-            content = self._zygote.control.recv(_MOST_BYTES)
-            if not content:
-                return True
-            message = json.loads(content)
-            self._statuses[message["exited"]] = message["status"]
-        return False
+    def _await_deaths(self) -> None:
+        end = time.monotonic() + _DEATH_SECONDS
+        while len(self._statuses) < self._world:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("ranks do not die")
+            list(self._wait(left))
 
     def _explain(self) -> WorkbenchError:
         """Find the rank that is to blame: the others only lost a peer."""
         end = time.monotonic() + _GRACE_SECONDS
         while (left := end - time.monotonic()) > 0 and len(self._statuses) < self._world:
             list(self._wait(left))
-        for rank, report in sorted(self._reports.items()):
+        for report in self._reports.values():
             if report["kind"] == "error":
                 return error_from_json(report["error"])
-        killed = {rank: -status for rank, status in self._statuses.items() if status < 0}
-        for rank, number in sorted(killed.items()):
-            return self._explain_signal(rank, number)
+        killed = [rank for rank, status in sorted(self._statuses.items()) if status < 0]
+        if killed:
+            return self._explain_signal(killed[0], -self._statuses[killed[0]])
         rank = min((r for r, status in self._statuses.items() if status), default=0)
         return StageError(f"Rank {rank} ended without a word", where=f"rank {rank}",
                           next_step="Read its output in the detail of this error.",
@@ -215,6 +210,15 @@ class _Zygote:
     def start(self, order: RankOrder, log: Path, events: int) -> None:
         message = json.dumps({"start": order, "log": str(log)}).encode()
         socket.send_fds(self.control, [message], [events])
+
+    def explain_end(self) -> ResourceError:
+        status = self.process.wait()
+        return ResourceError(
+            f"The process that starts ranks ended with status {status}",
+            where=f"process {self.process.pid}",
+            next_step="Resume the run; if it happens again, give the machine more memory, and "
+            "read the worker's own output.",
+        )
 
     def kill(self) -> None:
         self.process.kill()

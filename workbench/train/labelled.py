@@ -26,28 +26,26 @@ class LabelledTexts:
     texts: list[str]
     numbers: npt.NDArray[np.int64]
     labels: list[str]
+    num_left_out: int = 0  # records without a label, where only labelled ones were asked for
 
 
 def read_labelled(dataset: Artifact, labels: Sequence[str] | None = None) -> LabelledTexts:
-    """Read a data set whose every record has a label.
+    """Read the labelled records of a data set; the others are left out and counted.
 
     Args:
         dataset: a data set artifact.
         labels: the labels that may occur; from the data set's label scheme when None.
 
     Raises:
-        DataError: no records, a record without a label, several label schemes, or a label that is
-            not in the scheme.
+        DataError: no labelled records, several label schemes, or a label that is not in the
+            scheme.
     """
-    table = read_records(dataset, _COLUMNS)
+    everything = read_records(dataset, _COLUMNS)
+    table = everything.filter(everything["label"].is_valid())
     if table.num_rows == 0:
-        raise DataError(f"{dataset.reference} holds no records", where=dataset.reference,
-                        next_step="Look at the stage that made it.")  # fmt: skip
-    without = table["label"].null_count
-    if without:
-        raise DataError(f"{without} of {table.num_rows} records have no label",
-                        where=dataset.reference,
-                        next_step="Label them (label stage) or filter them out.")  # fmt: skip
+        raise DataError(f"{dataset.reference} holds no labelled records", where=dataset.reference,
+                        next_step="Map a label column when integrating, or label them "
+                        "(label stage).")  # fmt: skip
     known = list(labels) if labels is not None else _labels_of(table, dataset)
     numbers = _numbers(table, known)
     if (numbers < 0).any():
@@ -55,7 +53,8 @@ def read_labelled(dataset: Artifact, labels: Sequence[str] | None = None) -> Lab
         raise DataError(f"The label {stranger!r} is not in the scheme {'|'.join(known)}",
                         where=f"{dataset.reference}, record {int(np.argmin(numbers))}",
                         next_step="Map the labels when integrating.")  # fmt: skip
-    return LabelledTexts(table["text"].to_pylist(), numbers, known)
+    num_left_out = everything.num_rows - table.num_rows
+    return LabelledTexts(table["text"].to_pylist(), numbers, known, num_left_out)
 
 
 def read_transfer(datasets: Sequence[Artifact], labels: Sequence[str]) -> LabelledTexts:

@@ -145,9 +145,7 @@ class Fit:
 
     def _set_learning_rate(self) -> None:
         options = self._job.options
-        share = batches.learning_rate_share(
-            self._place.step, self._num_steps, options.warmup_share
-        )
+        share = batches.learning_rate_share(self._place.step, self._num_steps, options.warmup_share)
         for group in self._optimiser.param_groups:
             group["lr"] = options.learning_rate * share
 

@@ -48,9 +48,7 @@ class Loss:
         weights = self._weights.numpy()[labels[labels >= 0]]
         return Totals(len(batch), float(weights.sum()))
 
-    def __call__(
-        self, output: Any, mask: torch.Tensor, rows: Rows, totals: Totals
-    ) -> torch.Tensor:
+    def __call__(self, output: Any, mask: torch.Tensor, rows: Rows, totals: Totals) -> torch.Tensor:
         """Return a slice's share of the batch's loss, a scalar."""
         logits = output.logits.float()
         loss = self.hard_share * self._on_labels(logits, rows, totals)

@@ -34,8 +34,13 @@ class TouchedRows(nn.Module):
         self._positions[tokens] = torch.arange(len(tokens))
         self.rows = self.weight.detach()[tokens].requires_grad_()
         self.rows.grad = torch.zeros_like(self.rows)
-        found = (tokens == self._padding).nonzero() if self._padding is not None else []
-        self._padding_row = int(found[0]) if len(found) else None
+        self._padding_row = self._row_of_padding(tokens)
+
+    def _row_of_padding(self, tokens: torch.Tensor) -> int | None:
+        if self._padding is None:
+            return None
+        found = (tokens == self._padding).nonzero()
+        return int(found[0]) if len(found) else None
 
     def close(self) -> None:
         """Read from the whole table again."""
@@ -66,7 +71,7 @@ class FlatParameters:
         self.exchange = torch.zeros(sum(sizes) + 2)
         self.extra = self.exchange[-2:]
         self.gradients = self.exchange[:-2]
-        gradients = self.gradients.split(sizes)
+        gradients = torch.split(self.gradients, sizes)
         self.decayed = _flatten(decayed, gradients[0])
         self.others = _flatten(others, gradients[1])
         self.table = nn.Parameter(self.embedding.weight.detach().clone())
@@ -85,7 +90,7 @@ class FlatParameters:
     def update(self, optimiser: torch.optim.Optimizer, tokens: torch.Tensor) -> None:
         """Take a step along the gathered gradients."""
         rows = self.embedding.rows
-        assert rows is not None and self.table.grad is not None
+        assert rows is not None and rows.grad is not None and self.table.grad is not None
         self.table.grad[tokens] = rows.grad
         optimiser.step()
         self.table.grad[tokens] = 0.0

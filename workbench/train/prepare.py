@@ -14,13 +14,11 @@ from workbench.train.supervise import Fitted
 from workbench.train.token_set import make_token_set
 
 
-def prepare(
-    job: FitJob, records: LabelledTexts, validation: str | None, run: RunContext
-) -> FitJob:
+def prepare(job: FitJob, records: LabelledTexts, validation: str | None, run: RunContext) -> FitJob:
     """Tokenise what is learned from and judged on; return the job with its sets and weights.
 
     Raises:
-        DataError: a validation record has no label, or one that is not in the scheme.
+        DataError: no validation record has a label, or one has a label outside the scheme.
     """
     encoder = TextEncoder(job.model, job.max_tokens)
     make_token_set(run.folder / "train-set", encoder, records.texts, records.numbers, run)
@@ -29,7 +27,9 @@ def prepare(
         judged = read_labelled(run.open(validation), records.labels)
         changes["validation_set"] = run.folder / "validation-set"
         make_token_set(run.folder / "validation-set", encoder, judged.texts, judged.numbers, run)
-    run.count_rows(read=len(records.texts), written=0)
+    if records.num_left_out:
+        run.log(f"left out {records.num_left_out} records without a label")
+    run.count_rows(read=len(records.texts) + records.num_left_out, written=len(records.texts))
     weights = class_weights(records.numbers, len(records.labels), job.options.class_weights)
     return job.model_copy(update={**changes, "class_weights": weights.tolist()})
 
@@ -46,8 +46,6 @@ def save_fitted(fitted: Fitted, draft: Draft, job: FitJob) -> None:
         parameters=num_parameters(draft.path), megabytes=megabytes(draft.path / WEIGHTS),
     )  # fmt: skip
     if place.macro_recall is not None and place.accuracy is not None:
-        draft.describe(
-            macro_recall=round(place.macro_recall, 4), accuracy=round(place.accuracy, 4)
-        )
+        draft.describe(macro_recall=round(place.macro_recall, 4), accuracy=round(place.accuracy, 4))
     if place.best_epoch is not None:
         draft.describe(best_epoch=place.best_epoch)

@@ -33,7 +33,7 @@ class Ranks:
         if world > 1:
             os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
             dist.init_process_group(
-                "gloo", store=dist.FileStore(str(store), world), rank=rank, world_size=world,
+                "gloo", store=_store(store, world), rank=rank, world_size=world,
                 timeout=timedelta(seconds=_MOST_SECONDS_APART),
             )  # fmt: skip
         return cls(rank, world)
@@ -55,6 +55,10 @@ class Ranks:
             dist.all_reduce(tensor)
         except RuntimeError as error:
             raise PeerLost(str(error)) from error
+
+
+def _store(path: Path, world: int) -> dist.Store:
+    return dist.FileStore(str(path), world)  # type: ignore[attr-defined]
 
 
 class Reporter:

@@ -88,9 +88,7 @@ def write_state(
     write_json(folder / _PLACE, asdict(place))
 
 
-def read_state(
-    folder: Path, weights: FlatParameters, optimiser: torch.optim.Optimizer
-) -> Place:
+def read_state(folder: Path, weights: FlatParameters, optimiser: torch.optim.Optimizer) -> Place:
     """Put a checkpoint's tensors where ``write_state`` took them from; return the place."""
     import torch
     from safetensors.torch import load_file

@@ -117,9 +117,7 @@ def _keep_layers(weights: Weights, kept: list[int], num_layers: int) -> Weights:
     return result
 
 
-def _keep_words(
-    weights: Weights, config: dict[str, Any], vocabulary: PrunedVocabulary
-) -> Weights:
+def _keep_words(weights: Weights, config: dict[str, Any], vocabulary: PrunedVocabulary) -> Weights:
     """Keep the rows of the kept words, and let the configuration say so."""
     names = [name for name in weights if name.endswith(_WORDS)]
     if len(names) != 1 or len(weights[names[0]]) != config["vocab_size"]:

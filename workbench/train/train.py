@@ -58,8 +58,8 @@ def train(spec: TrainSpec, run: RunContext) -> TrainOutputs:
     left alone; another number of workers changes no more than the rounding of sums.
 
     Raises:
-        DataError: records without a label, or with one that is not in the scheme; a model that
-            was refused.
+        DataError: no labelled records, or a label that is not in the scheme; a model that was
+            refused.
         StageError: the loss became NaN, or native code crashed.
         ResourceError: a rank ran out of memory or was killed.
     """

@@ -46,13 +46,14 @@ def serve(control: socket.socket) -> None:
     signal.set_wakeup_fd(wake)
     children: dict[int, int] = {}
     while True:
-        ready, _, _ = select.select([control, woken], [], [], None if children else _IDLE_SECONDS)
+        patience = None if children else _IDLE_SECONDS
+        ready, _, _ = select.select([control.fileno(), woken], [], [], patience)
         if not ready and not children:
             return
         if woken in ready:
             os.read(woken, _MOST_BYTES)
             _reap(children, control)
-        if control in ready and not _obey(control, children, (woken, wake)):
+        if control.fileno() in ready and not _obey(control, children, (woken, wake)):
             return
 
 
@@ -65,7 +66,8 @@ def _obey(control: socket.socket, children: dict[int, int], pipe: tuple[int, int
         for pid in children:
             os.kill(pid, signal.SIGKILL)
         return True
-    order: RankOrder = {**message["start"], "parent": os.getpid()}
+    order: RankOrder = message["start"]
+    order["parent"] = os.getpid()
     pid = _start(order, descriptors[0], message["log"], [control.fileno(), *pipe])
     children[pid] = order["rank"]
     os.close(descriptors[0])
