@@ -38,9 +38,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveWorkspac
 
 
 @pytest.fixture
-def start_workspace(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[StartWorkspace]:
+def start_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StartWorkspace]:
     """Offer a function that starts a workspace of this test's own: ``(slots=2, **environment)``."""
     started: list[LiveWorkspace] = []
 

@@ -47,7 +47,7 @@ def curve_chart(name: str, points: Points) -> dict[str, Any]:
         "last_step": count(points[-1][0]),
         "points": [[_scaled(x, x_low, x_high), _scaled(y, y_low, y_high)] for x, y in drawn],
         "x_ticks": _ticks(x_low, x_high, 5, count),
-        "y_ticks": _ticks(y_low, y_high, 4, figure),
+        "y_ticks": _ticks(y_low, y_high, 6, figure),
         "words": _in_words(name, points),
     }
 

@@ -317,6 +317,7 @@ def told_values(form: FormModel, checked: Checked) -> dict[str, Any]:
         known.name: checked.values[known.name]
         for known in form.fields
         if known.name in checked.values
+        and not (known.name in checked.errors and checked.errors[known.name].is_missing)
         and (known.name == "kind" or checked.values[known.name] != known.default)
     }
 

@@ -84,7 +84,7 @@ class Studio(View):
         elif looks_like_path(target):
             self._choose(_FIRST_STAGE, sources=[guess_source(target)])
         elif target.startswith("r-"):
-            self._watch(self.workspace.run(target))
+            self._aim_at_run(self.workspace.run(target))
         else:
             self._aim_at_artifact(target)
         self.refresh()
@@ -175,6 +175,11 @@ class Studio(View):
         self._rows = None
         self._watcher = RunWatcher(run, self._run_changed).start()
 
+    def _aim_at_run(self, run: Run) -> None:
+        record = run.record()
+        self._choose(record["stage"], **record["spec"])
+        self._watch(run)
+
     def _aim_at_artifact(self, target: str) -> None:
         artifact = self.workspace.artifact(str(parse_reference(target)))
         stage = _STAGE_FOR_KIND.get(artifact.kind, "")
@@ -192,8 +197,14 @@ class Studio(View):
         if run and known.get(run["run_id"]) != run["state"]:
             self._wake.set()
         if self._watcher and self._watcher.is_over and self._rows is None:
-            self._rows = RowsSession.of_run(self._watcher.run)
+            self._load_rows(self._watcher.run)
         self.refresh()
+
+    def _load_rows(self, run: Run) -> None:
+        try:
+            self._rows = RowsSession.of_run(run)
+        except WorkbenchError as error:
+            self._notice = f"The rows cannot be shown: {error.what}"
 
     # -- what goes on -----------------------------------------------------------------------------
 

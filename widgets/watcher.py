@@ -55,7 +55,7 @@ class RunWatcher:
     def start(self) -> RunWatcher:
         """Begin to follow the run, if this is not being done already."""
         with self._lock:
-            if not self._is_alive():
+            if self._thread is None:
                 name = f"watch {self.run.run_id}"
                 self._thread = threading.Thread(target=self._watch, name=name, daemon=True)
                 self._thread.start()
@@ -73,12 +73,11 @@ class RunWatcher:
         """
         wishes = {"pause": self.run.pause, "resume": self.run.resume, "cancel": self.run.cancel}
         wishes[wish]()
-        self._asked, self._is_done = wish, False
-        self._state = with_record(self._state, self.run.record())
+        record = self.run.record()
+        with self._lock:
+            self._asked, self._is_done = wish, False
+            self._state = with_record(self._state, record)
         self.start()
-
-    def _is_alive(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
 
     def _watch(self) -> None:
         retry_seconds = SHORTEST_INTERVAL_SECONDS
@@ -97,8 +96,10 @@ class RunWatcher:
             poll_seconds = 0.0 if self._state.is_over else LONG_POLL_SECONDS
             self._is_done = self._state.is_over and is_caught_up
             self._changed()
-            if self._is_done:
-                return
+            with self._lock:
+                if self._is_done:  # unless somebody asked for more in the meantime
+                    self._thread = None
+                    return
             self._closing.wait(max(0.0, retry_seconds - (time.monotonic() - began)))
 
     def _catch_up(self, wait_seconds: float) -> bool:

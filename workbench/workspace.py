@@ -23,8 +23,8 @@ from workbench.core.errors import (
 )
 from workbench.core.registry import VIEW_GROUP, stage_of
 from workbench.core.spec import Spec
+from workbench.queue.states import TERMINAL
 
-TERMINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
 _LONG_POLL_SECONDS = 20.0
 
 
@@ -117,7 +117,7 @@ class Run:
         while True:
             left = _LONG_POLL_SECONDS if deadline is None else deadline - time.monotonic()
             record = self.record(wait=max(0.0, min(left, _LONG_POLL_SECONDS)))
-            if record["state"] in TERMINAL_STATES:
+            if record["state"] in TERMINAL:
                 return self
             if deadline is not None and time.monotonic() >= deadline:
                 raise ResourceError(
@@ -154,7 +154,7 @@ class Run:
         """Show the run live: a widget in a notebook, a progress line in a terminal."""
         if _in_notebook():
             return load_view("watch")(self)
-        from workbench.cli.follow import follow
+        from workbench.terminal.follow import follow
 
         return follow(self)
 

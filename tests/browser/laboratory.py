@@ -92,7 +92,9 @@ def _stop_daemon(workspace: Path) -> None:
     from workbench.core.client import Client, FixedEndpoint, running_daemon
 
     if daemon := running_daemon(workspace):
-        Client(FixedEndpoint(daemon["url"], daemon["token"]), patience_seconds=0).post("/shutdown")
+        client = Client(FixedEndpoint(daemon["url"], daemon["token"]), patience_seconds=0)
+        client.post("/shutdown")
+        client.close()
 
 
 def _free_port() -> int:
@@ -132,11 +134,17 @@ class NotebookPage:
         return self.page.locator(".jp-Notebook .jp-CodeCell").nth(number)
 
     def run_cell(self, number: int) -> None:
-        """Run a cell without waiting for it."""
-        editor = self.cell(number).locator(".cm-content")
-        editor.click()
-        self.page.wait_for_selector(".jp-Notebook.jp-mod-editMode", timeout=WAIT_MS)
-        editor.press("Control+Enter")
+        """Run a cell without waiting for it to end."""
+        prompt = self.cell(number).locator(".jp-InputPrompt")
+        for _ in range(10):  # a page that is still loading drops keys
+            editor = self.cell(number).locator(".cm-content")
+            editor.click()
+            editor.press("Control+Enter")
+            for _ in range(20):
+                if "[ ]" not in prompt.inner_text():
+                    return
+                self.page.wait_for_timeout(100)
+        raise AssertionError(f"cell {number} was not run")
 
     def view(self, number: int) -> Any:
         """Return the view that a cell shows, once it is there."""

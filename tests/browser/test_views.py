@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import time
 import urllib.request
 from typing import Any
 
@@ -65,9 +67,8 @@ def test_files_become_a_form_a_run_and_a_record(data: Laboratory, page: Any) -> 
     assert "Café" in rows.inner_text() and "CafÃ©" in rows.inner_text()
     show_dropped_rows(rows)
     assert "trapped" not in page.title() and notebook.problems == []
-    page.keyboard.press("Escape")
-    page.keyboard.press("Control+S")
-    page.wait_for_selector(".jp-NotebookPanel:not(.jp-mod-dirty)", timeout=WAIT_MS)
+    page.keyboard.press("Control+S")  # from within the view, where the focus is
+    wait_until_saved(data, "tour.ipynb", "comments@")
     forget_kernels(data)
     page.reload()
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=WAIT_MS)
@@ -113,10 +114,15 @@ def show_dropped_rows(rows: Any) -> None:
     shows(rows, re.compile("dropped: |There are no dropped rows"))
 
 
+def wait_until_saved(laboratory: Laboratory, name: str, text: str) -> None:
+    deadline = time.monotonic() + WAIT_MS / 1000
+    while text not in (laboratory.folder / name).read_text():
+        assert time.monotonic() < deadline, f"{name} was not saved"
+        time.sleep(0.2)
+
+
 def forget_kernels(laboratory: Laboratory) -> None:
     """End every session, as a server does that was restarted."""
-    import json
-
     address = f"{laboratory.url}/api/sessions?token={TOKEN}"
     with urllib.request.urlopen(address, timeout=30) as answer:
         sessions = json.loads(answer.read())

@@ -191,8 +191,7 @@ class SimulatedPool:
         waiting = [
             WaitingRun(r.run_id, r.priority, r.position, r.workers)
             for r in self.runs
-            if r.arrives_at <= self.now
-            and not (r.ended or r.running or r.is_paused(self.now))
+            if r.arrives_at <= self.now and not (r.ended or r.running or r.is_paused(self.now))
         ]
         placed = [
             PlacedRun(r.run_id, r.priority, r.position, r.slots, r.stops_in is not None)

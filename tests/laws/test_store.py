@@ -381,9 +381,7 @@ class QueueLaws(RuleBasedStateMachine):
         assert newest_first == list(reversed(self.model))
 
 
-QueueLaws.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=30, deadline=None
-)
+QueueLaws.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
 TestQueueLaws = QueueLaws.TestCase
 
 

@@ -36,7 +36,12 @@ def add(database: Database, root: Path, *artifacts: Artifact) -> None:
         for artifact in artifacts:
             insert_artifact(connection, artifact, root)
             move_alias(
-                connection, artifact.kind, artifact.name, "latest", artifact.version, artifact.made_by
+                connection,
+                artifact.kind,
+                artifact.name,
+                "latest",
+                artifact.version,
+                artifact.made_by,
             )
 
 

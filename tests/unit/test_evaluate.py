@@ -17,7 +17,7 @@ from workbench.data.records import read_records, write_records
 from workbench.tasks.baseline import train_baseline
 from workbench.tasks.evaluate import EvaluateSpec
 from workbench.tasks.latency import speed_report, time_in_turns
-from workbench.tasks.page import element, figure, probability, ticks, write_page
+from workbench.core.page import element, figure, foreign_text, probability, ticks, write_page
 from workbench.tasks.predictions import answers, read_predictions, with_predictions
 
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)> so bad"
@@ -241,6 +241,12 @@ def test_an_element_cannot_be_made_of_text(tmp_path):
         "b",
     ]
     assert page.count("&lt;script&gt;") == 3
+
+
+def test_of_a_very_long_text_the_beginning_and_the_length_are_shown():
+    shown = foreign_text("x" * 5000)
+    assert shown.text == "x" * 1000 + "… (5,000 characters)"
+    assert foreign_text("short").text == "short"
 
 
 def test_figures_are_written_as_people_read_them():

@@ -245,10 +245,10 @@ def test_a_loss_that_is_no_number_is_named(encoder: Path, inputs: Inputs, tmp_pa
 @pytest.mark.parametrize(
     ("rows", "scheme", "message"),
     [
-        ([("rain", "positive"), ("sun", None)], "negative|positive", "1 of 2 records have no"),
+        ([("rain", None), ("sun", None)], "negative|positive", "no labelled records"),
         ([("rain", "positive"), ("sun", "odd")], "negative|positive", "'odd' is not in the scheme"),
         ([("rain", "positive"), ("sun", "positive")], None, "only one label"),
-        ([], "negative|positive", "no records"),
+        ([], "negative|positive", "no labelled records"),
     ],
 )
 def test_records_that_cannot_be_learned_from_are_named(
@@ -258,6 +258,14 @@ def test_records_that_cannot_be_learned_from_are_named(
     with pytest.raises(DataError, match=message) as caught:
         FolderRun(tmp_path / "run", {"odd@latest": dataset}).run(spec_for(encoder, dataset="odd"))
     assert "odd" in caught.value.where
+
+
+def test_records_without_a_label_are_left_out_and_counted(encoder: Path, tmp_path: Path) -> None:
+    rows: list[Row] = [*sentences(40), ("no label here", None)]
+    dataset = build_records(tmp_path, rows, "mixed")
+    run = FolderRun(tmp_path / "run", {"mixed@latest": dataset})
+    run.run(spec_for(encoder, dataset="mixed", epochs=1))
+    assert ("rows", {"read": 41, "written": 40}) in run.events
 
 
 def test_a_validation_label_outside_the_scheme_is_named(

@@ -138,7 +138,7 @@ function choiceControl(field, common) {
 
 export function segment(isOn, text, attributes) {
   return el("button", { type: "button", class: "sm", role: "radio", "aria-checked": isOn ? "true" : "false",
-    tabindex: isOn ? "0" : "-1", "data-lm-suppress-shortcuts": "true", ...attributes }, text);
+    tabindex: isOn ? "0" : "-1", ...attributes }, text);
 }
 
 function formSide(form, page) {

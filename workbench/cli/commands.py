@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from workbench import __version__
-from workbench.cli.follow import describe, follow, progress_text
-from workbench.cli.table import print_table
-from workbench.core.client import running_daemon
+from workbench.core.client import is_daemon, running_daemon
 from workbench.core.errors import SpecError, StageError, error_from_json
 from workbench.core.registry import load_stage, stage_names
+from workbench.terminal.follow import describe, follow, progress_text
+from workbench.terminal.table import print_table
 from workbench.workspace import Run, Workspace, default_root
 
 Command = Callable[[argparse.Namespace], int]
@@ -165,7 +165,7 @@ def stop_daemon(_options: argparse.Namespace) -> int:
         print("no daemon is running")
         return 0
     Workspace().client.post("/shutdown")
-    while running_daemon(default_root()) is not None:
+    while is_daemon(found["pid"]):
         time.sleep(0.05)
     print("stopped")
     return 0
@@ -214,10 +214,11 @@ def _yaml_value(name: str, text: str) -> Any:
 
 def rescore(options: argparse.Namespace) -> int:
     """Recompute a report's figures from its predictions and compare."""
-    from workbench.tasks.evaluate import rescore as recompute
+    from workbench.tasks.evidence import rescore as recompute
 
-    print(json.dumps(recompute(Workspace().artifact(options.reference, "report")), indent=1))
-    return 0
+    found = recompute(Workspace().artifact(options.reference, "report"))
+    print(json.dumps(found, indent=1))
+    return 0 if found["equal"] else 1
 
 
 def demo(options: argparse.Namespace) -> int:

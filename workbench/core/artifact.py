@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from workbench.core.errors import BugError, DataError
+from workbench.core.json_text import plain
 
 ArtifactKind = Literal["dataset", "prompt", "model", "report", "study"]
 ARTIFACT_KINDS: tuple[str, ...] = get_args(ArtifactKind)
@@ -95,7 +96,7 @@ class Draft:
 
     def describe(self, **facts: Any) -> None:
         """Add small facts (numbers, short texts, small lists) to the summary."""
-        self.summary.update(facts)
+        self.summary.update(plain(facts, where=self.name))
 
 
 def hash_files(folder: Path) -> dict[str, dict[str, Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -20,9 +21,12 @@ from urllib.parse import quote, urlencode, urlsplit
 from workbench.core.errors import ResourceError, error_from_json
 
 ENDPOINT_FILE = "daemon.json"
+REFUSAL_FILE = "daemon.error.json"
+_LEAST_FREE_BYTES = 1_000_000  # with less a daemon cannot even say why it does not start
 # Starting imports Dask and SQLAlchemy; on a busy laptop that takes seconds.
 _START_SECONDS = 60.0
 _REQUEST_SECONDS = 90.0
+_AGAIN_SECONDS = 0.3
 
 
 class Endpoint(Protocol):
@@ -48,22 +52,22 @@ class WorkspaceEndpoint:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._starting = threading.Lock()
 
     def locate(self) -> tuple[str, str]:
         """Return the address of the running daemon, after starting one when there is none.
 
         Raises:
-            ResourceError: no daemon came up; the end of its log is told.
+            ResourceError: no daemon came up; the reason it left, or the end of its log, is told.
         """
-        found = running_daemon(self.root)
-        if found is None:
-            self._start()
-            found = self._wait()
+        with self._starting:  # one start for all threads of this process
+            found = running_daemon(self.root) or self._start_and_wait()
         return found["url"], found["token"]
 
-    def _start(self) -> None:
+    def _start(self) -> subprocess.Popen[bytes]:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
+            (self.root / REFUSAL_FILE).unlink(missing_ok=True)  # an earlier daemon's, unread
             log = (self.root / "daemon.log").open("ab")
         except OSError as error:
             raise ResourceError(
@@ -72,22 +76,31 @@ class WorkspaceEndpoint:
                 next_step="Set WORKBENCH_WORKSPACE to a folder of yours on a local disk.",
             ) from error
         with log:
-            subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", "workbench.daemon", "--workspace", str(self.root)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C in the kernel's terminal is not for the daemon
             )
+        # It outlives this object; when it ends before this process, it shall not stay a zombie.
+        threading.Thread(target=process.wait, name="daemon reaper", daemon=True).start()
+        return process
 
-    def _wait(self) -> dict[str, Any]:
+    def _start_and_wait(self) -> dict[str, Any]:
+        started = self._start()
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             found = running_daemon(self.root)
             if found is not None:
                 return found
-            if (refusal := _refusal(self.root)) is not None:
-                raise refusal
+            if (code := started.poll()) is not None:
+                if code != 0:
+                    raise _refusal(self.root) or _died_at_once(self.root, code)
+                # Another daemon held the workspace's lock: one that came up first, or one that
+                # was just going down.
+                time.sleep(_AGAIN_SECONDS)
+                started = self._start()
             time.sleep(0.02)
         raise ResourceError(
             f"The daemon did not come up in {_START_SECONDS:.0f} s",
@@ -103,10 +116,10 @@ def running_daemon(root: Path) -> dict[str, Any] | None:
         os.kill(found["pid"], 0)
     except (OSError, ValueError):
         return None
-    return found if _is_daemon(found["pid"]) else None
+    return found if is_daemon(found["pid"]) else None
 
 
-def _is_daemon(pid: int) -> bool:
+def is_daemon(pid: int) -> bool:
     """Check that the process is a daemon of ours, and not a zombie or a reused number."""
     command = Path(f"/proc/{pid}/cmdline")
     if not Path("/proc/self").exists():
@@ -118,14 +131,22 @@ def _is_daemon(pid: int) -> bool:
 
 
 def _refusal(root: Path) -> Exception | None:
-    """Return (once) the error with which a daemon refused to start here."""
-    path = root / "daemon.error.json"
+    """Return the error with which a daemon refused to start here, if it could leave one."""
     try:
-        record = json.loads(path.read_text())
+        return error_from_json(json.loads((root / REFUSAL_FILE).read_text()))
     except (OSError, ValueError):
         return None
-    path.unlink(missing_ok=True)
-    return error_from_json(record)
+
+
+def _died_at_once(root: Path, code: int) -> ResourceError:
+    log = root / "daemon.log"
+    is_full = shutil.disk_usage(root).free < _LEAST_FREE_BYTES
+    return ResourceError(
+        "The disk is full" if is_full else f"The daemon ended at once (exit code {code})",
+        where=str(root if is_full else log),
+        next_step="Free some space." if is_full else "Read the end of that log; then: workbench up",
+        detail=log.read_text(errors="replace")[-4_000:],
+    )
 
 
 class Client:
@@ -190,7 +211,14 @@ class Client:
         connection.request(method, path, body=payload, headers=headers)
         response = connection.getresponse()
         content = response.read()
-        return response.status, json.loads(content) if content else None
+        try:
+            return response.status, json.loads(content) if content else None
+        except ValueError as error:
+            raise ResourceError(
+                f"What answers at {connection.host}:{connection.port} is no daemon of a workspace",
+                where="daemon",
+                next_step="Look at daemon.json in the workspace; then: workbench up",
+            ) from error
 
     def _connection(self) -> tuple[http.client.HTTPConnection, str]:
         """Return this thread's open connection, opening one when there is none."""

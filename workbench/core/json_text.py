@@ -7,10 +7,32 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from workbench.core.errors import StageError
+
 
 def json_text(value: Any) -> str:
     """Return JSON with ``null`` where a figure is NaN or infinite (a loss that diverged)."""
     return json.dumps(_without_nan(value), ensure_ascii=False, allow_nan=False)
+
+
+def plain(value: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return facts as JSON has them; a scalar of numpy or torch becomes the number that it is.
+
+    Raises:
+        StageError: something is neither a number nor text nor a list or dict of these.
+    """
+    try:
+        found: dict[str, Any] = json.loads(json.dumps(value, default=_number))
+    except (TypeError, ValueError) as error:
+        raise StageError(f"This cannot be recorded: {error}", where=where,
+                         next_step="Give numbers, texts, and lists or dicts of them.") from error  # fmt: skip
+    return found
+
+
+def _number(value: Any) -> Any:
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"{value!r:.80} is a {type(value).__name__}")
 
 
 def _without_nan(value: Any) -> Any:

@@ -222,8 +222,7 @@ def _map_references(
         is_fixed = origin is tuple and len(arguments) == len(value) and arguments[-1] is not ...
         parts = arguments if is_fixed else arguments[:1] * len(value)
         return [
-            _map_references(part, [], item, change)
-            for part, item in zip(parts, value, strict=True)
+            _map_references(part, [], item, change) for part, item in zip(parts, value, strict=True)
         ]
     if isinstance(value, dict) and len(arguments) == 2:
         return {k: _map_references(arguments[1], [], v, change) for k, v in value.items()}

@@ -11,17 +11,13 @@ import secrets
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from workbench import __version__
-from workbench.catalog.database import open_database, refuse_network_file_system
-from workbench.core.client import ENDPOINT_FILE
+from workbench.core.client import ENDPOINT_FILE, REFUSAL_FILE
 from workbench.core.errors import WorkbenchError, error_from_exception
-from workbench.daemon.api import make_app
-from workbench.daemon.service import Service
-from workbench.pool.local import default_num_slots
 
 LOG = logging.getLogger("workbench.daemon")
 
@@ -51,25 +47,33 @@ def main() -> int:
 def _refuse(root: Path, error: WorkbenchError) -> int:
     """Leave the reason where the client that started us looks for it."""
     print(error, error.detail, sep="\n", file=sys.stderr)
-    if root.is_dir() and os.access(root, os.W_OK):
-        _write_private(root / "daemon.error.json", error.to_json())
+    # Where not even this can be written, the client finds the reason in the log, or the disk full.
+    with suppress(OSError):
+        _write_private(root / REFUSAL_FILE, error.to_json())
     return 1
 
 
 def _serve(root: Path) -> None:
+    # Loaded behind the lock: a daemon that finds another one in its place costs next to nothing,
+    # and so does each pool worker, which loads this module again as its main module.
     import uvicorn
+
+    from workbench.catalog.database import open_database, refuse_network_file_system
+    from workbench.daemon.api import make_app
+    from workbench.daemon.service import Service
+    from workbench.daemon.settings import settings_from_environment
 
     url = os.environ.get("WORKBENCH_DATABASE")
     if url is None:
         refuse_network_file_system(root)
-    num_slots = default_num_slots()
+    settings = settings_from_environment()
     database = open_database(root, url)
     # asyncio turns Nagle's delay (40 ms an answer) off only where the protocol is named.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     token = secrets.token_urlsafe(32)
-    service = Service(root, database, num_slots, address, token)
+    service = Service(root, database, settings, address, token)
     app = make_app(service, token)
     server = uvicorn.Server(
         uvicorn.Config(
@@ -77,12 +81,18 @@ def _serve(root: Path) -> None:
         )
     )
 
+    failures: list[Exception] = []
+
     @asynccontextmanager
     async def lifespan(_app: Any) -> AsyncIterator[None]:
         service.bell.attach()
-        service.start(stop=lambda: setattr(server, "should_exit", True))
         endpoint = {"url": address, "token": token, "pid": os.getpid(), "version": __version__}
-        _write_private(root / ENDPOINT_FILE, endpoint)
+        try:
+            service.start(stop=lambda: setattr(server, "should_exit", True))
+            _write_private(root / ENDPOINT_FILE, endpoint)
+        except Exception as error:
+            failures.append(error)  # uvicorn itself would only log it
+            raise
         LOG.info("workspace %s on %s", root, address)
         yield
         (root / ENDPOINT_FILE).unlink(missing_ok=True)
@@ -93,6 +103,8 @@ def _serve(root: Path) -> None:
     finally:
         service.close()
         database.close()
+    if failures:
+        raise failures[0]
 
 
 def _write_private(path: Path, record: dict[str, Any]) -> None:

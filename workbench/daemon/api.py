@@ -7,7 +7,7 @@ answer they did not get.
 from __future__ import annotations
 
 import hmac
-import json
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -20,12 +20,20 @@ from starlette.routing import Route
 
 from workbench.core.artifact import Artifact
 from workbench.core.errors import BugError, SpecError, WorkbenchError, error_from_json
+from workbench.daemon.request import (
+    between,
+    field,
+    query_kind,
+    query_number,
+    query_wait_seconds,
+    read_body,
+)
 from workbench.daemon.service import Service
 from workbench.queue.states import TERMINAL, RunEvent, RunState
 from workbench.queue.store import SupersededError
 
-_LONGEST_WAIT_SECONDS = 60.0
-_MOST_BODY_BYTES = 16_000_000
+LOG = logging.getLogger(__name__)
+_LOOK_AGAIN_SECONDS = 5.0  # while a client waits, also if nothing has rung
 _STATUS_OF_FAMILY = {"spec": 422, "data": 422, "resource": 503, "stage": 500, "bug": 500}
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -48,7 +56,7 @@ def make_app(service: Service, token: str) -> Starlette:
         ("POST", f"{run}/priority", api.prioritise),
         ("POST", f"{attempt}/report", api.report),
         ("POST", f"{attempt}/checkpoints", api.add_checkpoint),
-        ("DELETE", f"{attempt}/checkpoints/{{key}}", api.drop_checkpoint),
+        ("DELETE", f"{attempt}/checkpoints/{{key:path}}", api.drop_checkpoint),
         ("POST", f"{attempt}/committed", api.commit),
         ("POST", f"{attempt}/failed", api.fail),
         ("POST", f"{attempt}/stopped", api.stop),
@@ -62,7 +70,8 @@ def make_app(service: Service, token: str) -> Starlette:
     return Starlette(
         routes=[
             Route(path, _guarded(handler, token), methods=[verb]) for verb, path, handler in table
-        ]
+        ],
+        exception_handlers={404: _no_such_route, 405: _no_such_route},
     )
 
 
@@ -89,17 +98,15 @@ def _guarded(handler: Handler, token: str) -> Handler:
         except Exception as error:
             bug = BugError(f"{type(error).__name__}: {error}", where=str(request.url.path),
                            next_step="See daemon.log in the workspace.")  # fmt: skip
-            service_log(error)
+            LOG.error("request failed", exc_info=error)
             return JSONResponse(bug.to_json(), status_code=500)
 
     return guarded
 
 
-def service_log(error: Exception) -> None:
-    """Write an unexpected error with its traceback to the daemon's log."""
-    import logging
-
-    logging.getLogger(__name__).error("request failed", exc_info=error)
+async def _no_such_route(request: Request, error: Exception) -> Response:
+    refused = SpecError(f"The daemon has no {request.method} {request.url.path}", where="daemon")
+    return JSONResponse(refused.to_json(), status_code=getattr(error, "status_code", 404))
 
 
 class _Api:
@@ -119,36 +126,38 @@ class _Api:
     # -- runs -------------------------------------------------------------------------------------
 
     async def submit(self, request: Request) -> Response:
-        body = await _body(request)
+        body = await read_body(request)
         return JSONResponse(await run_in_threadpool(self._service.submit, body))
 
     async def list_runs(self, request: Request) -> Response:
-        limit = min(_number(request, "limit", 50), 1_000)
+        limit = query_number(request, "limit", 50, least=1, most=1_000)
         parent = request.query_params.get("parent")
-        return JSONResponse(await run_in_threadpool(self._store.runs, int(limit), parent))
+        return JSONResponse(await run_in_threadpool(self._store.runs, limit, parent))
 
     async def get_run(self, request: Request) -> Response:
         """Return the run; with ``wait``, once it is over or the time is up."""
         run_id = request.path_params["run_id"]
-        deadline = _deadline(request)
+        deadline = time.monotonic() + query_wait_seconds(request)
         while True:
+            rung = self._service.bell.listen()
             run = await run_in_threadpool(self._store.run, run_id)
             left = deadline - time.monotonic()
             if RunState(run["state"]) in TERMINAL or left <= 0:
                 return JSONResponse(run)
-            await self._service.bell.wait(min(left, 1.0))
+            await self._service.bell.wait(rung, min(left, _LOOK_AGAIN_SECONDS))
 
     async def get_events(self, request: Request) -> Response:
         """Return events after a sequence number; with ``wait``, once there are any."""
         run_id = request.path_params["run_id"]
-        after = int(_number(request, "after", 0))
-        deadline = _deadline(request)
+        after = query_number(request, "after", 0, least=0, most=1 << 62)
+        deadline = time.monotonic() + query_wait_seconds(request)
         while True:
+            rung = self._service.bell.listen()
             events = await run_in_threadpool(self._store.events, run_id, after)
             left = deadline - time.monotonic()
             if events or left <= 0:
                 return JSONResponse(events)
-            await self._service.bell.wait(min(left, 1.0))
+            await self._service.bell.wait(rung, min(left, _LOOK_AGAIN_SECONDS))
 
     def ask(self, event: RunEvent) -> Handler:
         async def asked(request: Request) -> Response:
@@ -160,10 +169,8 @@ class _Api:
         return asked
 
     async def prioritise(self, request: Request) -> Response:
-        body = await _body(request)
-        priority = int(body.get("priority", 0))
-        if not -100 <= priority <= 100:
-            raise SpecError(f"priority={priority} is not from -100 to 100", where="priority")
+        body = await read_body(request)
+        priority = between(field(body, "priority", int), "priority", -100, 100)
         run_id = request.path_params["run_id"]
         run = await run_in_threadpool(self._store.prioritise, run_id, priority)
         self._service.changed()
@@ -172,16 +179,17 @@ class _Api:
     # -- attempts ---------------------------------------------------------------------------------
 
     async def report(self, request: Request) -> Response:
-        events = (await _body(request)).get("events", [])
+        events = field(await read_body(request), "events", list)
         wish = await run_in_threadpool(self._store.report, *_attempt(request), events)
         if events:
             self._service.bell.ring()
         return JSONResponse({"wish": wish})
 
     async def add_checkpoint(self, request: Request) -> Response:
-        body = await _body(request)
-        arguments = (*_attempt(request), body["key"], body["folder"])
+        body = await read_body(request)
+        arguments = (*_attempt(request), field(body, "key", str), field(body, "folder", str))
         folder = await run_in_threadpool(self._store.add_checkpoint, *arguments)
+        self._service.bell.ring()
         return JSONResponse({"folder": folder})
 
     async def drop_checkpoint(self, request: Request) -> Response:
@@ -190,15 +198,16 @@ class _Api:
         return JSONResponse({})
 
     async def commit(self, request: Request) -> Response:
-        body = await _body(request)
-        outputs = {name: Artifact.from_json(value) for name, value in body["outputs"].items()}
+        body = await read_body(request)
+        made = field(body, "outputs", dict)
+        outputs = {name: Artifact.from_json(value) for name, value in made.items()}
         run_id, term = _attempt(request)
         run = await run_in_threadpool(self._store.commit, run_id, term, outputs)
         self._service.attempt_ended(run_id, term)
         return JSONResponse(run)
 
     async def fail(self, request: Request) -> Response:
-        error = error_from_json(await _body(request))
+        error = error_from_json(await read_body(request))
         run_id, term = _attempt(request)
         await run_in_threadpool(self._store.fail, run_id, term, error)
         self._service.attempt_ended(run_id, term)
@@ -213,13 +222,13 @@ class _Api:
     # -- catalog and deployments ------------------------------------------------------------------
 
     async def list_artifacts(self, request: Request) -> Response:
-        kind = request.query_params.get("kind")
+        kind = query_kind(request)
         artifacts = await run_in_threadpool(self._service.artifacts, kind)
         return JSONResponse([artifact.to_json() for artifact in artifacts])
 
     async def get_artifact(self, request: Request) -> Response:
         reference = request.path_params["reference"]
-        kind = request.query_params.get("kind")
+        kind = query_kind(request)
         artifact = await run_in_threadpool(self._service.artifact, reference, kind)
         return JSONResponse(artifact.to_json())
 
@@ -231,7 +240,7 @@ class _Api:
         return JSONResponse(await run_in_threadpool(self._service.deployments.get, name))
 
     async def put_deployment(self, request: Request) -> Response:
-        body = await _body(request)
+        body = await read_body(request)
         name = request.path_params["name"]
         return JSONResponse(await run_in_threadpool(self._service.deployments.put, name, body))
 
@@ -240,30 +249,5 @@ class _Api:
         return JSONResponse(await run_in_threadpool(self._service.deployments.delete, name))
 
 
-async def _body(request: Request) -> dict[str, Any]:
-    content = await request.body()
-    if len(content) > _MOST_BODY_BYTES:
-        raise SpecError(f"The request is larger than {_MOST_BODY_BYTES} bytes", where="body")
-    try:
-        body = json.loads(content)
-    except ValueError as error:
-        raise SpecError(f"The request is not JSON: {error}", where="body") from error
-    if not isinstance(body, dict):
-        raise SpecError("The request must be a JSON object", where="body")
-    return body
-
-
 def _attempt(request: Request) -> tuple[str, int]:
     return request.path_params["run_id"], request.path_params["term"]
-
-
-def _number(request: Request, name: str, default: float) -> float:
-    text = request.query_params.get(name)
-    try:
-        return default if text is None else float(text)
-    except ValueError as error:
-        raise SpecError(f"{name}={text!r} is not a number", where=name) from error
-
-
-def _deadline(request: Request) -> float:
-    return time.monotonic() + min(_number(request, "wait", 0.0), _LONGEST_WAIT_SECONDS)

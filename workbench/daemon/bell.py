@@ -7,7 +7,10 @@ from contextlib import suppress
 
 
 class Bell:
-    """Wakes every waiting coroutine; the waiters look for themselves what has changed."""
+    """Wakes every waiting coroutine; the waiters look for themselves what has changed.
+
+    A waiter listens before it looks: what rings between its look and its wait wakes it too.
+    """
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -23,9 +26,12 @@ class Bell:
             with suppress(RuntimeError):  # the loop closed between check and call
                 self._loop.call_soon_threadsafe(self._wake)
 
-    async def wait(self, seconds: float) -> None:
-        """Wait for the next ring, at most this long."""
-        rung = self._rung
+    def listen(self) -> asyncio.Event:
+        """Return what the next ring sets; hand it to ``wait``."""
+        return self._rung
+
+    async def wait(self, rung: asyncio.Event, seconds: float) -> None:
+        """Wait for the first ring since ``listen``, at most this long."""
         with suppress(TimeoutError):
             await asyncio.wait_for(rung.wait(), seconds)
 

@@ -17,6 +17,7 @@ from workbench.core.artifact import Artifact
 from workbench.core.registry import load_stage
 from workbench.daemon.bell import Bell
 from workbench.daemon.deployments import Deployments
+from workbench.daemon.settings import Settings
 from workbench.daemon.submission import make_submission, read_inputs
 from workbench.dispatch.dispatcher import Dispatcher
 from workbench.pool.local import LocalPool
@@ -30,17 +31,22 @@ class Service:
     """One workspace's services; ``url`` and ``token`` are where attempts report to."""
 
     def __init__(
-        self, root: Path, database: Database, num_slots: int, url: str, token: str
+        self, root: Path, database: Database, settings: Settings, url: str, token: str
     ) -> None:
         self.root = root
         self.url = url
         self.token = token
         self.bell = Bell()
         self.store = RunStore(database, root / "artifacts")
-        self.pool = LocalPool(num_slots)
+        self.pool = LocalPool(settings.num_slots)
         self.deployments = Deployments(self.store, root / "deployments")
-        self.dispatcher = Dispatcher(self.store, self.pool, self._make_order, self.bell.ring)
+        self.dispatcher = Dispatcher(
+            self.store, self.pool, self._make_order, self.bell.ring, settings.stop_seconds
+        )
         self.pool_state = "starting"
+        self._idle_seconds = settings.idle_minutes * 60
+        self._pool_starter = threading.Thread(target=self._start_pool, name="pool", daemon=True)
+        self._closing = threading.Event()
         self._started_at = time.time()
         self._last_use = time.monotonic()
         self._stop: Callable[[], None] = lambda: None
@@ -49,11 +55,14 @@ class Service:
         """Start the parts; the pool's workers come up while requests are already answered."""
         self._stop = stop
         self.deployments.start()
-        threading.Thread(target=self._start_pool, name="pool", daemon=True).start()
+        self._pool_starter.start()
         threading.Thread(target=self._stop_when_idle, name="idle", daemon=True).start()
 
     def close(self) -> None:
         """Stop all parts; unfinished runs go on with the next daemon."""
+        self._closing.set()
+        if self._pool_starter.is_alive():
+            self._pool_starter.join()  # a pool that is half up cannot be taken down
         self.dispatcher.close()
         self.deployments.close()
         self.pool.close()
@@ -147,13 +156,11 @@ class Service:
         }
 
     def _stop_when_idle(self) -> None:
-        minutes = float(os.environ.get("WORKBENCH_IDLE_MINUTES", "30"))
-        while True:
-            time.sleep(_IDLE_LOOK_SECONDS)
+        while not self._closing.wait(min(_IDLE_LOOK_SECONDS, self._idle_seconds)):
             busy = self.store.num_unfinished() or self.deployments.all()
             if busy:
                 self._last_use = time.monotonic()
-            elif time.monotonic() - self._last_use > minutes * 60:
-                LOG.info("idle for %s minutes: stopping", minutes)
+            elif time.monotonic() - self._last_use > self._idle_seconds:
+                LOG.info("idle for %g minutes: stopping", self._idle_seconds / 60)
                 self._stop()
                 return

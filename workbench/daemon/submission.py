@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any
 
 from workbench.catalog.artifacts import find_artifact
@@ -11,6 +12,7 @@ from workbench.core.artifact import Artifact
 from workbench.core.errors import SpecError
 from workbench.core.registry import Stage, load_stage
 from workbench.core.spec import Spec
+from workbench.daemon.request import between, field
 from workbench.queue.store import RunStore, Submission
 
 
@@ -21,17 +23,19 @@ def make_submission(store: RunStore, request: dict[str, Any]) -> Submission:
         SpecError: the stage or a parameter is unknown, or an artifact is not in the catalog.
         DataError: something that the Spec reads from outside cannot be read.
     """
-    stage = load_stage(str(request.get("stage", "")))
-    spec = resolve(store, stage.spec.parse(request.get("spec", {})))
+    run_id = _run_id(field(request, "run_id", str), "run_id")
+    parent = request.get("parent_run_id")
+    stage = load_stage(field(request, "stage", str))
+    spec = resolve(store, stage.spec.parse(field({"spec": {}, **request}, "spec", dict)))
     return Submission(
-        run_id=str(request["run_id"]),
+        run_id=run_id,
         stage=stage.name,
         spec=spec.canonical_json(),
         cache_key=cache_key(stage, spec),
         coordinator=stage.coordinator,
-        parent_run_id=request.get("parent_run_id"),
-        priority=_between("priority", request.get("priority", 0), -100, 100),
-        workers=_between("workers", request.get("workers", 1), 1, 1024),
+        parent_run_id=None if parent is None else _run_id(parent, "parent_run_id"),
+        priority=_whole({"priority": 0, **request}, "priority", -100, 100),
+        workers=_whole({"workers": 1, **request}, "workers", 1, 1024),
         submitted_by=str(request.get("submitted_by", ""))[:120],
     )
 
@@ -71,8 +75,16 @@ def cache_key(stage: Stage, spec: Spec) -> str | None:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _between(name: str, value: Any, least: int, most: int) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
-        return value
-    raise SpecError(f"{name}={value!r} is not a whole number from {least} to {most}",
-                    where=name, next_step=f"Give {name} between {least} and {most}.")  # fmt: skip
+def _whole(request: dict[str, Any], name: str, least: int, most: int) -> int:
+    return between(field(request, name, int), name, least, most)
+
+
+# A run's id is also the name of its folder.
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+
+
+def _run_id(text: Any, name: str) -> str:
+    if isinstance(text, str) and _RUN_ID.fullmatch(text):
+        return text
+    raise SpecError(f"{name}={text!r:.80} is no run id", where=name,
+                    next_step="Use up to 40 letters, digits, dots and dashes.")  # fmt: skip

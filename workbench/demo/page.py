@@ -7,9 +7,9 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 import workbench
+from workbench.core.page import Child, element, foreign_text, heading, table, write_page
 from workbench.demo.story import Story
 from workbench.tasks.evaluation_page import interval_plot
-from workbench.tasks.page import Child, element, foreign_text, heading, table, write_page
 
 _NUM_EXAMPLES = 10
 

@@ -53,14 +53,14 @@ def _existing(file: str) -> Path:
 
 
 def _follow(run: Run) -> dict[str, Any]:
-    from workbench.cli.follow import follow
+    from workbench.terminal.follow import follow
 
     return follow(run).record()
 
 
 def as_text(story: Story, page: Path) -> str:
     """Return the closing table for a terminal."""
-    from workbench.cli.table import format_table
+    from workbench.terminal.table import format_table
 
     blocks = [
         f"\nWorkbench {workbench.__version__} · {_PIPELINE} · {story.seconds:.0f} s",

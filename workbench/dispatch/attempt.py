@@ -1,7 +1,7 @@
 """One attempt at a run, from its order to its commit; what workers and coordinators execute.
 
-``python -m workbench.dispatch.attempt`` reads an order from standard input: the way of runs that
-take no slot of the pool.
+``python -m workbench.dispatch.attempt DAEMON_PID`` reads an order from standard input: the way of
+runs that take no slot of the pool.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def run_attempt(order: dict[str, Any]) -> str:
             return _end(run, "stopped", {})
         except WorkbenchError as error:
             return _end(run, "failed", error.to_json())
-        except Exception as error:
-            named = error_from_exception(error, where=f"run {run.run_id} ({order['stage']})")
+        except (Exception, SystemExit) as error:
+            named = error_from_exception(error, where=_place(order))
             return _end(run, "failed", named.to_json())
     body = {"outputs": {name: artifact.to_json() for name, artifact in outputs.items()}}
     return _end(run, "committed", body)
@@ -73,13 +73,20 @@ def _execute(order: dict[str, Any], run: RemoteRun) -> dict[str, Artifact]:
     }
 
 
+def _place(order: dict[str, Any]) -> str:
+    return f"run {order['run_id']} ({order['stage']}) in {order['folder']}"
+
+
 def _end(run: RemoteRun, outcome: str, body: dict[str, Any]) -> str:
-    """Report the outcome; a run that is over needs its partial files no more."""
-    # A superseded attempt may not speak for its run any more; the newer one does.
+    """Clear away what nobody can use any more, then report the outcome."""
+    # First the files: where the disk is full, the report itself needs the room.
+    for unfinished in ("partial", "staging"):
+        shutil.rmtree(run.folder / f"{unfinished}-{run.term}", ignore_errors=True)
+    # A superseded attempt may not speak for its run any more; the newer one does. Where the daemon
+    # cannot record the outcome, it takes the run back as soon as this process is done.
     with suppress(WorkbenchError):
         run.close()
         run.tell(outcome, body)
-        shutil.rmtree(run.folder / f"partial-{run.term}", ignore_errors=True)
         if outcome == "committed":
             shutil.rmtree(run.folder, ignore_errors=True)
     return outcome
@@ -123,12 +130,17 @@ _RECORDED_PACKAGES = (
 )  # fmt: skip
 
 
-def die_with_parent() -> None:
-    """Have the kernel end this process when its parent dies, however that happens (Linux)."""
+def die_with_parent(parent_pid: int | None = None) -> None:
+    """Have the kernel end this process when its parent dies, however that happens (Linux).
+
+    A parent that has died before is only noticed by its process id.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if parent_pid is not None and os.getppid() != parent_pid:
+        sys.exit("the daemon has gone")
 
 
 if __name__ == "__main__":
-    die_with_parent()
+    die_with_parent(int(sys.argv[1]))
     print(run_attempt(json.load(sys.stdin)), file=sys.stderr)

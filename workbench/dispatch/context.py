@@ -13,6 +13,7 @@ from urllib.parse import quote
 from workbench.core.artifact import Artifact, Draft, flush_entry, flush_folder
 from workbench.core.client import Client, FixedEndpoint
 from workbench.core.errors import RunCancelled, RunPaused, WorkbenchError
+from workbench.core.json_text import plain
 
 _REPORT_SECONDS = 0.2  # also how long a wish to pause may go unheard
 _MOST_EVENTS = 500  # in one report
@@ -56,10 +57,10 @@ class RemoteRun:
 
     def progress(self, done: float, total: float, unit: str = "rows", note: str = "") -> None:
         """Say how far the run is; only the newest of a moment is sent."""
+        payload = {"done": done, "total": total, "unit": unit, "note": note}
+        event = _event("progress", plain(payload, where=f"run {self.run_id}"))
         with self._lock:
-            self._newest_progress = _event(
-                "progress", {"done": done, "total": total, "unit": unit, "note": note}
-            )
+            self._newest_progress = event
 
     def count_rows(self, *, read: int, written: int) -> None:
         """Record rows in and rows out."""
@@ -152,8 +153,9 @@ class RemoteRun:
 
     def record(self, kind: str, payload: dict[str, Any]) -> None:
         """Append an event of any kind to the run's journal."""
+        event = _event(kind, plain(payload, where=f"run {self.run_id}"))
         with self._lock:
-            self._events.append(_event(kind, payload))
+            self._events.append(event)
 
     def _report_often(self) -> None:
         while not self._closing.wait(_REPORT_SECONDS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -32,12 +33,20 @@ class CoordinatorProcess:
             self._process.kill()
 
     def _watch(self) -> None:
+        code = -1
+        try:
+            code = self._run()
+        finally:
+            self._on_end(code)
+
+    def _run(self) -> int:
         # Started by the thread that waits for it: the death signal is tied to the parent *thread*.
         process = subprocess.Popen(
-            [sys.executable, "-m", "workbench.dispatch.attempt"], stdin=subprocess.PIPE
+            [sys.executable, "-m", "workbench.dispatch.attempt", str(os.getpid())],
+            stdin=subprocess.PIPE,
         )
         self._process = process
         if self._killed:
             process.kill()
         process.communicate(json.dumps(self._order).encode())
-        self._on_end(process.returncode)
+        return process.returncode

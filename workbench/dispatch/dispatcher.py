@@ -11,13 +11,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from workbench.core.errors import WorkbenchError
 from workbench.dispatch.attempt import run_attempt
 from workbench.dispatch.coordinator import CoordinatorProcess
-from workbench.pool.local import LocalPool
+from workbench.pool.local import LocalPool, Sent
 from workbench.queue.placement import PlacedRun, Preempt, Start, place
 from workbench.queue.states import RunState
 from workbench.queue.store import RunStore
@@ -25,7 +25,6 @@ from workbench.queue.store import RunStore
 LOG = logging.getLogger(__name__)
 _WATCH_SECONDS = 0.5  # the longest wait when nothing rings but attempts are live
 _IDLE_SECONDS = 5.0  # the same when nothing is: an idle daemon costs nothing
-_STOP_SECONDS = 20.0  # a run that was asked to stop and does not is ended after this long
 
 
 @dataclass
@@ -36,12 +35,16 @@ class LiveAttempt:
     term: int
     slots: tuple[str, ...]
     coordinator: CoordinatorProcess | None = None
-    future: Any = None
-    stop_asked_at: float | None = field(default=None)
+    sent: Sent | None = None
+    stop_asked_at: float | None = None
+    gone: str = ""  # why its process is known to be no more
 
 
 class Dispatcher:
-    """Starts, watches and ends attempts in a thread of its own; ``ring`` wakes it."""
+    """Starts, watches and ends attempts in a thread of its own; ``ring`` wakes it.
+
+    A run that was asked to stop and does not within ``stop_seconds`` is ended by force.
+    """
 
     def __init__(
         self,
@@ -49,11 +52,13 @@ class Dispatcher:
         pool: LocalPool,
         make_order: Callable[[dict[str, Any], tuple[str, ...]], dict[str, Any]],
         announce: Callable[[], None],
+        stop_seconds: float,
     ) -> None:
         self._store = store
         self._pool = pool
         self._make_order = make_order
         self._announce = announce
+        self._stop_seconds = stop_seconds
         self._live: dict[str, LiveAttempt] = {}
         self._lock = threading.RLock()
         self._bell = threading.Event()
@@ -111,35 +116,37 @@ class Dispatcher:
                 self.ring()
 
     def _turn(self) -> bool:
-        """Carry out one decision of the placement; return whether any run was waiting."""
+        """Heal, end and place once; return whether any run was waiting."""
+        self._take_back_the_lost()
         active = {run["run_id"]: run for run in self._store.active()}
         self._end_the_unwilling(active)
         waiting = self._store.waiting()
         if not waiting:
             return False
-        with self._lock:
-            placed = [
-                PlacedRun(
-                    run_id=a.run_id,
-                    priority=active[a.run_id]["priority"] if a.run_id in active else 0,
-                    position=active[a.run_id]["position"] if a.run_id in active else 0,
-                    slots=a.slots,
-                    stopping=a.run_id not in active
-                    or active[a.run_id]["state"] != RunState.RUNNING
-                    or a.stop_asked_at is not None,
-                )
-                for a in self._live.values()
-                if a.slots
-            ]
         started = 0
+        placed = self._placed(active)
         for decision in place(waiting, placed, self._pool.slots(), self._pool.num_slots):
             if isinstance(decision, Preempt):
-                self._preempt(decision.run_id)
+                self._store.preempt(decision.run_id)
             else:
                 started += self._begin(decision)
         if started:
             self._announce()
         return True
+
+    def _placed(self, active: dict[str, dict[str, Any]]) -> list[PlacedRun]:
+        with self._lock:
+            return [
+                PlacedRun(
+                    run_id=a.run_id,
+                    priority=active[a.run_id]["priority"] if a.run_id in active else 0,
+                    position=active[a.run_id]["position"] if a.run_id in active else 0,
+                    slots=a.slots,
+                    stopping=a.run_id not in active or _shall_stop(active[a.run_id]),
+                )
+                for a in self._live.values()
+                if a.slots
+            ]
 
     def _begin(self, decision: Start) -> bool:
         with self._lock:
@@ -153,33 +160,43 @@ class Dispatcher:
         with self._lock:
             self._live[decision.run_id] = attempt
         try:
-            order = self._make_order(run, decision.slots)
+            self._send(attempt, self._make_order(run, decision.slots))
         except WorkbenchError as error:
+            attempt.gone = error.what  # also where the failure itself cannot be recorded now
             self._store.fail(decision.run_id, run["term"], error)
             self.ended(decision.run_id, run["term"])
-            return True
-        if decision.slots:
-            attempt.future = self._pool.submit(run_attempt, order, decision.slots[0])
-            attempt.future.add_done_callback(lambda f: self._check(attempt, _cause(f)))
-        else:
-            attempt.coordinator = CoordinatorProcess(
-                order, lambda code: self._check(attempt, f"coordinator exited with {code}")
-            )
+        except Exception as error:
+            LOG.exception("run %s could not be started", decision.run_id)
+            self._note_gone(attempt, f"could not be started: {error!r}")
         return True
 
-    def _check(self, attempt: LiveAttempt, cause: str) -> None:
-        """Heal a run whose attempt is gone without having told how it ended."""
-        if self._closing:
-            return
-        self._store.lose(attempt.run_id, attempt.term, cause)
-        self.ended(attempt.run_id, attempt.term)
-        self._announce()
+    def _send(self, attempt: LiveAttempt, order: dict[str, Any]) -> None:
+        if attempt.slots:
+            attempt.sent = self._pool.submit(run_attempt, order, attempt.slots[0])
+            attempt.sent.future.add_done_callback(lambda f: self._note_gone(attempt, _cause(f)))
+        else:
+            attempt.coordinator = CoordinatorProcess(
+                order, lambda code: self._note_gone(attempt, f"coordinator exited with {code}")
+            )
 
-    def _preempt(self, run_id: str) -> None:
-        self._store.preempt(run_id)
+    def _note_gone(self, attempt: LiveAttempt, cause: str) -> None:
+        attempt.gone = cause
+        self.ring()
+
+    def _take_back_the_lost(self) -> None:
+        """Heal runs whose attempts are gone without having told how they ended.
+
+        What cannot be recorded now (a full disk) stays with the live attempts for the next turn.
+        """
         with self._lock:
-            if run_id in self._live:
-                self._live[run_id].stop_asked_at = time.monotonic()
+            attempts = list(self._live.values())
+        for attempt in attempts:
+            if attempt.sent is not None and self._pool.has_left(attempt.sent.worker):
+                attempt.gone = attempt.gone or "worker died"
+            if attempt.gone:
+                self._store.lose(attempt.run_id, attempt.term, attempt.gone)
+                self.ended(attempt.run_id, attempt.term)
+                self._announce()
 
     def _end_the_unwilling(self, active: dict[str, dict[str, Any]]) -> None:
         """End attempts that were asked to stop long ago; they go on from their last checkpoint."""
@@ -188,12 +205,12 @@ class Dispatcher:
             attempts = list(self._live.values())
         for attempt in attempts:
             run = active.get(attempt.run_id)
-            asked = run is not None and run["state"] in (RunState.PAUSING, RunState.CANCELLING)
-            if not asked and attempt.stop_asked_at is None:
+            if run is None or not _shall_stop(run):
+                attempt.stop_asked_at = None  # or no longer: resumed before it had stopped
                 continue
             attempt.stop_asked_at = attempt.stop_asked_at or now
             # A coordinator keeps nothing in its process that its children do not keep for it.
-            patience = 0.0 if attempt.coordinator else _STOP_SECONDS
+            patience = 0.0 if attempt.coordinator else self._stop_seconds
             if now - attempt.stop_asked_at >= patience:
                 self._end(attempt)
 
@@ -203,6 +220,10 @@ class Dispatcher:
             attempt.coordinator.kill()
         else:
             self._pool.kill(attempt.slots[0])
+
+
+def _shall_stop(run: dict[str, Any]) -> bool:
+    return run["preempted"] or run["state"] != RunState.RUNNING
 
 
 def _cause(future: Any) -> str:

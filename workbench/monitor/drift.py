@@ -163,8 +163,8 @@ def _text_findings(
 
 
 def _word_finding(domain: DomainTest) -> Finding:
-    more = [shift.word for shift in domain.words if shift.weight > 0][:5]
-    less = [shift.word for shift in domain.words if shift.weight < 0][:5]
+    more = [f"“{shift.word}”" for shift in domain.words if shift.weight > 0][:5]
+    less = [f"“{shift.word}”" for shift in domain.words if shift.weight < 0][:5]
     named = [f"{change} frequent now: {', '.join(words)}"
              for change, words in (("more", more), ("less", less)) if words]  # fmt: skip
     sentence = (

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from workbench.tasks.page import (
+from workbench.core.page import (
     Child,
     element,
     figure,

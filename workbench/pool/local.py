@@ -7,12 +7,20 @@ import os
 import signal
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 from workbench.core.errors import ResourceError
 
 LOG = logging.getLogger(__name__)
 _START_SECONDS = 60
+
+
+class Sent(NamedTuple):
+    """An attempt that was sent to a worker: its future, and the worker's address."""
+
+    future: Future[Any]
+    worker: str
 
 
 class LocalPool:
@@ -80,10 +88,14 @@ class LocalPool:
         self._addresses = {str(worker.name): worker.address for worker in workers}
         return sorted(self._addresses, key=_natural)
 
-    def submit(self, function: Callable[..., Any], order: dict[str, Any], slot: str) -> Future[Any]:
-        """Run ``function(order)`` on exactly this slot; the future fails if its worker dies."""
+    def submit(self, function: Callable[..., Any], order: dict[str, Any], slot: str) -> Sent:
+        """Run ``function(order)`` on exactly this slot; the future fails if its worker dies.
+
+        If the worker dies before the order has reached it, the future waits for ever: look with
+        ``has_left`` too.
+        """
         address = self._addresses[slot]
-        return self._client.submit(  # type: ignore[no-any-return]
+        future = self._client.submit(
             function,
             order,
             key=f"{order['run_id']}-{order['term']}",
@@ -92,12 +104,21 @@ class LocalPool:
             pure=False,
             retries=0,
         )
+        return Sent(future, address)
+
+    def has_left(self, worker: str) -> bool:
+        """Whether the worker at this address is gone; one that is started again has a new one."""
+        return worker not in self._cluster.scheduler.workers
 
     def kill(self, slot: str) -> None:
         """End a slot's process at once; its nanny starts a fresh one."""
-        pids = self._client.run(os.getpid, workers=[self._addresses[slot]])
-        for pid in pids.values():
-            os.kill(pid, signal.SIGKILL)
+        # The nanny lives in this process and knows the number. The worker itself cannot be asked:
+        # native code that holds the interpreter's lock lets nothing else answer.
+        nannies = {str(name): nanny for name, nanny in self._cluster.workers.items()}
+        pid = nannies[slot].pid
+        if pid is not None:
+            with suppress(ProcessLookupError):  # it has died in this moment
+                os.kill(pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Stop the workers and the scheduler."""

@@ -472,6 +472,7 @@ def _record(row: Any) -> dict[str, Any]:
         "priority": row.priority,
         "workers": row.workers,
         "state": row.state,
+        "preempted": row.preempted,
         "cached": row.cached,
         "term": row.term,
         "submitted_by": row.submitted_by,

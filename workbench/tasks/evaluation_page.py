@@ -9,9 +9,7 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from workbench.tasks.evidence import Answers
-from workbench.tasks.labelled_rows import LabelledRows
-from workbench.tasks.page import (
+from workbench.core.page import (
     Child,
     element,
     figure,
@@ -23,6 +21,8 @@ from workbench.tasks.page import (
     ticks,
     write_page,
 )
+from workbench.tasks.evidence import Answers
+from workbench.tasks.labelled_rows import LabelledRows
 
 _METRIC_WORDS = {"macro_recall": "macro-recall", "accuracy": "accuracy", "macro_f1": "macro-F1"}
 _NUM_EXAMPLES = 12

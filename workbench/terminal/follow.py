@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO, TypeVar
 
-from workbench.workspace import TERMINAL_STATES, Run
+from workbench.queue.states import TERMINAL
 
 _POLL_SECONDS = 2.0
 
 
-def follow(run: Run, stream: TextIO | None = None) -> Run:
+class FollowedRun(Protocol):
+    """What following needs of a run."""
+
+    run_id: str
+
+    def record(self) -> dict[str, Any]:
+        """Return the run as the daemon knows it."""
+
+    def events(self, after: int = 0, wait: float = 0.0) -> list[dict[str, Any]]:
+        """Return the journal after a sequence number."""
+
+
+Followed = TypeVar("Followed", bound=FollowedRun)
+
+
+def follow(run: Followed, stream: TextIO | None = None) -> Followed:
     """Show a run until it is over; Ctrl-C stops the showing, not the run."""
     line = _Line(stream or sys.stderr)
     seen = 0
@@ -23,7 +38,7 @@ def follow(run: Run, stream: TextIO | None = None) -> Run:
                     line.print(f"{run.run_id}  {text}")
                 if event["kind"] == "progress":
                     line.show(f"{run.run_id}  {progress_text(event['payload'])}")
-            if run.record()["state"] in TERMINAL_STATES and not run.events(after=seen):
+            if run.record()["state"] in TERMINAL and not run.events(after=seen):
                 return run
     except KeyboardInterrupt:
         line.print(f"{run.run_id} goes on; see it again with: workbench runs logs {run.run_id}")

@@ -54,6 +54,7 @@ footer { margin-top: 24px; padding-top: 8px; border-top: 1px solid var(--line);
 """
 # Even if a browser were fooled, it may fetch and run nothing.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+_MOST_CHARACTERS = 1000
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
 
 
@@ -93,7 +94,12 @@ def heading(title: str, of_what: str = "", level: int = 2) -> Element:
 
 
 def foreign_text(text: str) -> Element:
-    """Show a text from the data: whole, escaped, its direction kept from the text around it."""
+    """Show a text from the data: escaped, its direction kept from the text around it.
+
+    Of a very long one the beginning is shown, and how long it is.
+    """
+    if len(text) > _MOST_CHARACTERS:
+        text = f"{text[:_MOST_CHARACTERS]}… ({len(text):,} characters)"
     return element("bdi", text, dir="auto")
 
 

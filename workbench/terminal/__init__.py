@@ -1,0 +1,1 @@
+"""What a terminal shows: a run that is followed, and tables."""
