@@ -11,7 +11,10 @@ from laboratory import FLAGS, Laboratory, chromium, running_laboratory
 
 
 @pytest.fixture(scope="session")
-def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
+def laboratory(
+    browser: Any,  # first: without one, no JupyterLab is started either
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Laboratory]:
     with running_laboratory(tmp_path_factory.mktemp("laboratory")) as found:
         yield found
 

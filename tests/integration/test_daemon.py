@@ -16,16 +16,17 @@ from typing import Any
 
 import psutil
 import pytest
+from conftest import StartWorkspace
 from live_workspace import LiveWorkspace, diary_lines, wait_until
 from workbench_example_stages import (
     CountSpec,
     FailSpec,
+    FillSpec,
     NestSpec,
     NothingSpec,
     TwinsSpec,
 )
 
-from conftest import StartWorkspace
 from workbench.core.client import Client, FixedEndpoint, running_daemon
 from workbench.core.errors import (
     BugError,
@@ -241,6 +242,7 @@ def test_an_equal_run_waits_for_its_turn(narrow: LiveWorkspace) -> None:
         ("python", StageError, "ZeroDivisionError: a mistake in the stage"),
         ("leave", StageError, "SystemExit"),
         ("empty", BugError, "The stage wrote nothing"),
+        ("object in the log", StageError, "cannot be recorded: <object object"),
     ],
 )
 def test_a_failure_comes_back_as_the_error_of_its_family(
@@ -253,6 +255,14 @@ def test_a_failure_comes_back_as_the_error_of_its_family(
     assert type(caught.value) is family
     errors = [e["payload"] for e in run.events() if e["kind"] == "error"]
     assert errors == [caught.value.to_json()]
+
+
+def test_numbers_of_numpy_are_recorded_as_the_numbers_that_they_are(
+    workspace: LiveWorkspace,
+) -> None:
+    run = workspace.submit(FillSpec(parts=2, kilobytes=512)).wait(60)
+    assert run.outputs().numbers.summary == {"megabytes": 1.0}
+    assert {"message": "filled", "parts": 2} in [e["payload"] for e in run.events()]
 
 
 def test_a_failed_run_may_be_resumed(workspace: LiveWorkspace) -> None:
@@ -457,7 +467,7 @@ def test_a_daemon_that_is_shut_down_while_its_pool_starts_leaves_nothing(tmp_pat
 def test_an_idle_daemon_stops_and_the_next_request_starts_another(
     start_workspace: StartWorkspace,
 ) -> None:
-    own = start_workspace(slots=1, WORKBENCH_IDLE_MINUTES="0.01")
+    own = start_workspace(slots=1, WORKBENCH_IDLE_MINUTES="0.03")
     made = own.do(NothingSpec(tag="before the rest"))
     wait_until(lambda: own.processes() == [], "the daemon rests", 60)
     assert own.artifact(made.reference) == made

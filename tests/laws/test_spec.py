@@ -178,7 +178,7 @@ def test_a_text_is_a_reference_or_is_refused(text: str) -> None:
     else:
         assert parse_reference(str(reference)) == reference
         assert "/" not in str(reference)
-        assert ".." != reference.name
+        assert reference.name != ".."
 
 
 def test_a_spec_cannot_be_changed() -> None:

@@ -115,7 +115,7 @@ class QueueLaws(RuleBasedStateMachine):
         self.database.close()
         shutil.rmtree(self.root)
 
-    # -- people ---------------------------------------------------------------------------------
+    # -- people -----------------------------------------------------------------------------------
 
     @rule(target=runs, cache_key=CACHE_KEYS, coordinator=st.booleans())
     def submit(self, cache_key: str | None, coordinator: bool) -> str:
@@ -239,7 +239,7 @@ class QueueLaws(RuleBasedStateMachine):
         if run.state == RunState.WAITING and run.losses >= MOST_LOSSES:
             run.move(RunEvent.FAIL)
 
-    # -- attempts -----------------------------------------------------------------------------------
+    # -- attempts ---------------------------------------------------------------------------------
 
     @rule(run_id=runs, values=st.lists(st.integers(), max_size=3))
     def report(self, run_id: str, values: list[int]) -> None:
@@ -344,7 +344,7 @@ class QueueLaws(RuleBasedStateMachine):
     def _artifact(self, version: str, run_id: str) -> Artifact:
         return Artifact("dataset", "numbers", version, self._path(version), made_by=run_id)
 
-    # -- what always holds ----------------------------------------------------------------------------
+    # -- what always holds ------------------------------------------------------------------------
 
     @invariant()
     def every_run_is_as_expected(self) -> None:
@@ -385,7 +385,7 @@ QueueLaws.TestCase.settings = settings(max_examples=25, stateful_step_count=30, 
 TestQueueLaws = QueueLaws.TestCase
 
 
-# -- examples that the laws are made of ---------------------------------------------------------------
+# -- examples that the laws are made of -----------------------------------------------------------
 
 
 @pytest.fixture

@@ -34,13 +34,17 @@ def test_an_epoch_has_each_row_once(
     assert all(np.array_equal(a, b) for a, b in zip(found, again, strict=True))
 
 
-@given(st.integers(1, 100), st.integers(1, batches.NUM_SLICES))
-def test_the_ranks_share_a_batch_without_gap_or_overlap(num_rows: int, world: int) -> None:
+@given(st.integers(1, 100), st.integers(1, 200), st.data())
+def test_the_ranks_share_a_batch_without_gap_or_overlap(
+    num_rows: int, batch_size: int, data: st.DataObject
+) -> None:
+    count = batches.num_slices(batch_size)
+    world = data.draw(st.integers(1, count))
     batch = np.arange(num_rows)
     shared = [
-        batches.slice_batch(batch, number)
+        batches.slice_batch(batch, number, count)
         for rank in range(world)
-        for number in batches.slices_of_rank(rank, world)
+        for number in batches.slices_of_rank(rank, world, count)
     ]
     assert sorted(np.concatenate(shared).tolist()) == batch.tolist()
 

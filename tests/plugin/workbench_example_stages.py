@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+
 from workbench.core.artifact import Draft
 from workbench.core.context import Outputs, RunContext
 from workbench.core.errors import DataError, SpecError
@@ -51,7 +53,7 @@ def count(spec: CountSpec, run: RunContext) -> CountOutputs:
             time.sleep(spec.seconds)
             (folder / "number.txt").write_text(f"{number * number}\n")
             if spec.diary:
-                with open(spec.diary, "a") as diary:
+                with Path(spec.diary).open("a") as diary:
                     diary.write(f"{number}\n")
 
         run.checkpoint(f"part-{number:03d}", write)
@@ -96,6 +98,8 @@ def fail(spec: FailSpec, run: RunContext) -> FailOutputs:
             time.sleep(3_600)
         case "hang in native code":
             ctypes.PyDLL(None).sleep(3_600)  # the interpreter's lock is held: no thread gets on
+        case "object in the log":
+            run.log("this is no plain value", thing=object())
         case "empty":
             return FailOutputs(report=run.save("report", "empty"))
     raise ZeroDivisionError("a mistake in the stage")
@@ -121,6 +125,8 @@ def fill(spec: FillSpec, run: RunContext) -> FillOutputs:
         run.checkpoint(f"part-{number:03d}", write)
         run.stop_if_asked()
     draft = run.save("dataset", "filled")
+    run.log("filled", parts=np.int64(spec.parts))
+    draft.describe(megabytes=np.float32(spec.parts * spec.kilobytes / 1_024))
     sizes = [str((path / "bytes").stat().st_size) for path in run.checkpoints().values()]
     (draft.path / "sizes.txt").write_text("\n".join(sizes))
     return FillOutputs(numbers=draft)

@@ -98,8 +98,11 @@ def _named(error: sa.exc.DBAPIError, place: str) -> WorkbenchError | None:
             next_step="Mend that; what was recorded before is kept, and runs can be resumed.",
         )
     if code in _FILE_FAULTS:
-        return DataError(f"{_FILE_FAULTS[code]}: {error.orig}", where=place,
-                         next_step="Restore it from a backup, or use another workspace folder.")  # fmt: skip
+        return DataError(
+            f"{_FILE_FAULTS[code]}: {error.orig}",
+            where=place,
+            next_step="Restore it from a backup, or use another workspace folder.",
+        )
     return None
 
 

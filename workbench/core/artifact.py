@@ -151,8 +151,11 @@ def seal(draft: Draft, root: Path) -> Artifact:
 def _write_manifest(path: Path, manifest: dict[str, Any]) -> None:
     text = json.dumps(manifest, indent=1, sort_keys=True)
     if path.exists() and path.read_text(errors="replace") != text:
-        raise BugError(f"The stage wrote a {MANIFEST}, which the workbench writes itself",
-                       where=str(path), next_step="Give the stage's file another name.")  # fmt: skip
+        raise BugError(
+            f"The stage wrote a {MANIFEST}, which the workbench writes itself",
+            where=str(path),
+            next_step="Give the stage's file another name.",
+        )
     path.write_text(text)
 
 

@@ -149,6 +149,13 @@ def _died_at_once(root: Path, code: int) -> ResourceError:
     )
 
 
+class _Connection(http.client.HTTPConnection):
+    """A connection that is closed with the thread, or the client, that it belonged to."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class Client:
     """Requests to a daemon; errors come back as the WorkbenchErrors they were there.
 
@@ -226,7 +233,7 @@ class Client:
             url, token = self._endpoint.locate()
             parts = urlsplit(url)
             assert parts.hostname is not None
-            self._local.connection = http.client.HTTPConnection(
+            self._local.connection = _Connection(
                 parts.hostname, parts.port, timeout=_REQUEST_SECONDS
             )
             self._local.token = token

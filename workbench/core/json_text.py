@@ -24,8 +24,11 @@ def plain(value: dict[str, Any], where: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(json.dumps(value, default=_number))
     except (TypeError, ValueError) as error:
-        raise StageError(f"This cannot be recorded: {error}", where=where,
-                         next_step="Give numbers, texts, and lists or dicts of them.") from error  # fmt: skip
+        raise StageError(
+            f"This cannot be recorded: {error}",
+            where=where,
+            next_step="Give numbers, texts, and lists or dicts of them.",
+        ) from error
     return found
 
 

@@ -157,7 +157,11 @@ class Service:
 
     def _stop_when_idle(self) -> None:
         while not self._closing.wait(min(_IDLE_LOOK_SECONDS, self._idle_seconds)):
-            busy = self.store.num_unfinished() or self.deployments.all()
+            busy = (
+                self.pool_state == "starting"
+                or self.store.num_unfinished()
+                or self.deployments.all()
+            )
             if busy:
                 self._last_use = time.monotonic()
             elif time.monotonic() - self._last_use > self._idle_seconds:

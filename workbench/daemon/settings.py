@@ -42,5 +42,8 @@ def _positive(name: str, default: float) -> float:
         number = math.nan
     if 0 < number < math.inf:
         return number
-    raise ResourceError(f"{name}={text!r} is no positive number", where="environment",
-                        next_step=f"Leave it out for {default:g}, or give a number above 0.")  # fmt: skip
+    raise ResourceError(
+        f"{name}={text!r} is no positive number",
+        where="environment",
+        next_step=f"Leave it out for {default:g}, or give a number above 0.",
+    )

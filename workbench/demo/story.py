@@ -15,6 +15,8 @@ from workbench.serve.caller import Caller
 from workbench.workspace import Run, Workspace
 
 _LIVE_REQUESTS = 50
+_KINDS = {"baseline": "TF-IDF + logistic regression", "prompt": "label sentences"}
+_ORDER = ("baseline", "prompt", "teacher", "student")
 _METRIC_WORDS = {"macro_recall": "macro-recall", "accuracy": "accuracy", "macro_f1": "macro-F1"}
 
 
@@ -29,7 +31,7 @@ class Story:
     evaluation: dict[str, Any]  # report.json of the evaluation
     timing: dict[str, Any]  # its timing.json
     served: dict[str, Any]
-    monitor: dict[str, Any]  # report.json of the monitor
+    monitor: dict[str, Any]  # the verdict of the monitor
     examples: list[dict[str, Any]]  # rows before and after cleaning
 
     @property
@@ -40,8 +42,8 @@ class Story:
     @property
     def systems(self) -> list[dict[str, Any]]:
         """Each system's figures, as in the evaluation's report."""
-        found: list[dict[str, Any]] = self.evaluation["systems"]
-        return found
+        rank = {name: place for place, name in enumerate(_ORDER)}
+        return sorted(self.evaluation["systems"], key=lambda s: rank.get(s["name"], len(rank)))
 
     def milliseconds(self, system: str) -> float | None:
         """Return the median time of a system for one text on one thread."""
@@ -68,7 +70,7 @@ class Story:
         """Return the table of systems: figure, interval, size, time."""
         return [
             [
-                f"{system['name']} ({system['kind']})",
+                f"{system['name']}: {_KINDS.get(system['name'], system['kind'])}",
                 f"{system['value']:.3f}",
                 f"{system['low']:.3f} to {system['high']:.3f}",
                 _or_dash(system["megabytes"], ".1f"),
@@ -79,12 +81,12 @@ class Story:
 
     def closing_lines(self) -> list[tuple[str, str]]:
         """Return what stands below the tables: the student's gain, where it is served, drift."""
-        served, why = self.served, "; ".join(self.monitor["why"])
+        served, why = self.served, " ".join(self.monitor["why"])
         answered = f"{served['requests']} requests, {served['errors']} errors"
-        drift = "drift found" if self.monitor["drift"] else "no drift found"
+        drift = "drift found" if self.monitor["drift"] else "no drift found."
         lines = [
             ("Served", f"{served['url']} answers as {served['model']}: {answered}"),
-            ("Monitor", f"{drift}{': ' + why if why else ''}. Action: {self.monitor['action']}"),
+            ("Monitor", f"{drift}{': ' + why if why else ''} Action: {self.monitor['action']}."),
         ]
         speedup = self.speedup("student")
         if speedup is not None:
@@ -158,7 +160,7 @@ def tell(workspace: Workspace, run: Run, seconds: float) -> Story:
         evaluation=json.loads((evaluation.path / "report.json").read_text()),
         timing=json.loads(timing.read_text()) if timing.exists() else {},
         served=_ask_live(workspace, made["quantise"]["model"], live[:_LIVE_REQUESTS]),
-        monitor=json.loads((monitor.path / "report.json").read_text()),
+        monitor=json.loads((monitor.path / "report.json").read_text())["verdict"],
         examples=clean.summary.get("examples", []),
     )
 
@@ -187,8 +189,12 @@ def _rows_words(rows: dict[str, int] | None) -> str:
     return f"{rows['read']:,} → {rows['written']:,}" if rows else ""
 
 
-def _counted(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in counts.items() if n)
+def _counted(counts: dict[str, int], most: int = 5) -> str:
+    """Write the largest counts out; how many more there are is said, not shown."""
+    largest = sorted((item for item in counts.items() if item[1]), key=lambda item: -item[1])
+    shown = [f"{name.replace('_', ' ')} {n:,}" for name, n in largest[:most]]
+    more = len(largest) - len(shown)
+    return ", ".join([*shown, f"and {more} more"] if more else shown)
 
 
 def _or_dash(value: float | None, form: str) -> str:

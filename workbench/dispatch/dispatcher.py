@@ -223,7 +223,7 @@ class Dispatcher:
 
 
 def _shall_stop(run: dict[str, Any]) -> bool:
-    return run["preempted"] or run["state"] != RunState.RUNNING
+    return bool(run["preempted"] or run["state"] != RunState.RUNNING)
 
 
 def _cause(future: Any) -> str:

@@ -54,6 +54,10 @@ class LocalPool:
                 "distributed.scheduler.work-stealing": False,
                 "distributed.worker.memory.terminate": False,
                 "distributed.admin.tick.limit": "30s",
+                # An idle pool should cost nothing: Dask samples every thread each 10 ms by default.
+                "distributed.worker.profile.enabled": False,
+                "distributed.admin.system-monitor.interval": "5s",
+                "distributed.admin.system-monitor.gil.enabled": False,
                 # The scheduler's own pages have no password: none are served.
                 "distributed.scheduler.http.routes": [],
                 "distributed.worker.http.routes": [],

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 Rows = npt.NDArray[np.int64]
 
-NUM_SLICES = 4  # of a global batch; no more ranks than this can work on one batch
+_ROWS_IN_SLICE = 16  # measured: half as many cost 12 % of the speed on short texts
+_FEWEST_SLICES = 2  # so that two ranks can share even a small batch
 _BATCHES_IN_POOL = 50  # rows of so many batches are sorted by length together
 
 
@@ -42,17 +43,22 @@ def epoch_batches(
     return [batches[number] for number in random.permutation(len(batches))]
 
 
-def slice_batch(batch: Rows, number: int) -> Rows:
-    """Return slice ``number`` of a global batch; empty where the batch has too few rows.
+def num_slices(batch_size: int) -> int:
+    """Return into how many slices a global batch is cut; more ranks find no work in it."""
+    return max(_FEWEST_SLICES, batch_size // _ROWS_IN_SLICE)
+
+
+def slice_batch(batch: Rows, number: int, count: int) -> Rows:
+    """Return slice ``number`` of ``count`` of a global batch; empty where the batch has too few rows.
 
     Rows are dealt out in turn, so that all slices take about the same time.
     """
-    return batch[number::NUM_SLICES]
+    return batch[number::count]
 
 
-def slices_of_rank(rank: int, world: int) -> range:
-    """Return which slices a rank works on; together the ranks work on each once."""
-    return range(rank, NUM_SLICES, world)
+def slices_of_rank(rank: int, world: int, count: int) -> range:
+    """Return which of ``count`` slices a rank works on; together the ranks work on each once."""
+    return range(rank, count, world)
 
 
 def slice_seed(seed: int, step: int, number: int) -> int:

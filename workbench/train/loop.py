@@ -107,14 +107,15 @@ class Fit:
     def _backward(self, batch: batches.Rows) -> float:
         """Gather the gradients of this rank's slices; return their part of the loss."""
         totals = self._loss.totals(batch)
+        options = self._job.options
+        count = batches.num_slices(options.batch_size)
         total = 0.0
         self._model.train()
         with self._autocast():
-            for number in batches.slices_of_rank(self._ranks.rank, self._ranks.world):
-                rows = batches.slice_batch(batch, number)
+            for number in batches.slices_of_rank(self._ranks.rank, self._ranks.world, count):
+                rows = batches.slice_batch(batch, number, count)
                 if len(rows) == 0:
                     continue
-                options = self._job.options
                 torch.manual_seed(batches.slice_seed(options.seed, self._place.step, number))
                 inputs = _tensors(self._train_set, rows, self._pad_id)
                 output = self._model(**inputs, output_hidden_states=self._loss.needs_hidden)

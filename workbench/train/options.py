@@ -21,7 +21,8 @@ class FitOptions(Spec):
         group="Training", ge=1, le=1000,
     )  # fmt: skip
     batch_size: int = option(
-        32, title="Batch size", help="Records in one step, over all workers together.",
+        32, title="Batch size", help="Records in one step, over all workers together; "
+        "each worker needs 16 to be of use.",
         unit="records", group="Training", ge=1, le=65_536,
     )  # fmt: skip
     learning_rate: float = option(

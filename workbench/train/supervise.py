@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel
 
 from workbench.core.context import RunContext
-from workbench.train.batches import NUM_SLICES
+from workbench.train.batches import num_slices
 from workbench.train.gang import Event, Gang
 from workbench.train.options import FitJob, ScoreJob
 from workbench.train.state import (
@@ -42,7 +43,7 @@ def fit(job: FitJob, run: RunContext) -> Fitted:
             update={"work": work, "resume_from": newest_state(run.checkpoints())}
         )
         relay = _FitRelay(run)
-        _work("fit", resumed, work, run, relay.hear)
+        _work(resumed, run, relay.hear)
         if relay.place is not None:
             return Fitted(folder=_result(relay.place, work, run), place=relay.place)
         run.stop_if_asked()  # else the wish was withdrawn while the ranks stopped: go on
@@ -65,21 +66,20 @@ def score(job: ScoreJob, num_rows: int, run: RunContext) -> None:
                 num_scored += event["rows"]
                 run.progress(num_scored, num_rows, "texts", "the teacher answers")
 
-        _work("score", job.model_copy(update={"work": work}), work, run, hear)
+        _work(job.model_copy(update={"work": work}), run, hear)
         if num_scored == num_rows:
             return
         run.stop_if_asked()
 
 
-def _work(
-    kind: str, job: BaseModel, work: Path, run: RunContext, hear: Callable[[Event], None]
-) -> None:
+def _work(job: FitJob | ScoreJob, run: RunContext, hear: Callable[[Event], None]) -> None:
     """Run a gang to its end; a wish to pause reaches the ranks as a file."""
-    job_file = work / "job.json"
+    job_file = job.work / "job.json"
     job_file.write_text(job.model_dump_json())
-    world = min(run.num_workers, NUM_SLICES)
+    kind: Literal["fit", "score"] = "fit" if isinstance(job, FitJob) else "score"
+    world = _world(job, run)
     run.log(f"{world} of {run.num_workers} workers start", world=world)
-    with Gang("fit" if kind == "fit" else "score", job_file, world, run.threads_per_worker) as gang:
+    with Gang(kind, job_file, world, run.threads_per_worker) as gang:
         for event in gang.events():
             if event["kind"] == "started":
                 facts = {name: event[name] for name in ("rank", "pid", "forked")}
@@ -88,7 +88,14 @@ def _work(
             if run.cancelled:
                 run.stop_if_asked()
             if run.should_pause:
-                (work / "stop").touch()
+                (job.work / "stop").touch()
+
+
+def _world(job: FitJob | ScoreJob, run: RunContext) -> int:
+    """Return how many ranks find work."""
+    if isinstance(job, FitJob):
+        return min(run.num_workers, num_slices(job.options.batch_size))
+    return run.num_workers
 
 
 def _fresh_folder(run: RunContext, kind: str) -> Path:
