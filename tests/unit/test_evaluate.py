@@ -13,11 +13,11 @@ from tiny_encoder import build_native
 from workbench.core.artifact import Draft, seal
 from workbench.core.errors import DataError, SpecError
 from workbench.core.laws import FolderRun
+from workbench.core.page import element, figure, foreign_text, probability, ticks, write_page
 from workbench.data.records import read_records, write_records
 from workbench.tasks.baseline import train_baseline
 from workbench.tasks.evaluate import EvaluateSpec
 from workbench.tasks.latency import speed_report, time_in_turns
-from workbench.core.page import element, figure, foreign_text, probability, ticks, write_page
 from workbench.tasks.predictions import answers, read_predictions, with_predictions
 
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)> so bad"

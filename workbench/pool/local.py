@@ -52,7 +52,12 @@ class LocalPool:
                 # A lost worker is the dispatcher's to heal: Dask must not run an attempt twice.
                 "distributed.scheduler.allowed-failures": 0,
                 "distributed.scheduler.work-stealing": False,
+                # A slot does one thing, and Dask keeps no results: it must neither end a worker
+                # that needs much memory nor hold a run back from it.
                 "distributed.worker.memory.terminate": False,
+                "distributed.worker.memory.pause": False,
+                "distributed.worker.memory.spill": False,
+                "distributed.worker.memory.target": False,
                 "distributed.admin.tick.limit": "30s",
                 # An idle pool should cost nothing: Dask samples every thread each 10 ms by default.
                 "distributed.worker.profile.enabled": False,
@@ -70,6 +75,7 @@ class LocalPool:
             processes=True,
             security=security,
             dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
             silence_logs=logging.ERROR,
             env=_worker_environment(self.threads_per_slot),
         )

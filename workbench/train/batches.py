@@ -49,7 +49,7 @@ def num_slices(batch_size: int) -> int:
 
 
 def slice_batch(batch: Rows, number: int, count: int) -> Rows:
-    """Return slice ``number`` of ``count`` of a global batch; empty where the batch has too few rows.
+    """Return slice ``number`` of ``count`` of a global batch; empty where rows are too few.
 
     Rows are dealt out in turn, so that all slices take about the same time.
     """
