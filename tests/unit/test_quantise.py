@@ -41,7 +41,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
 
 def test_student_and_its_integers_answer_alike(inputs: Inputs, tmp_path: Path) -> None:
     run = FolderRun(tmp_path, inputs)
-    small = run.run(QuantiseSpec(model="student", dataset="train"))["model"]
+    spec = QuantiseSpec(model="student", dataset="train")
+    assert QuantiseSpec.model_validate_json(spec.canonical_json()) == spec
+    small = run.run(spec)["model"]
     assert small.name == "student-int8"
     assert small.summary["agreement"] >= 0.98
     assert small.summary["texts_checked"] == 200

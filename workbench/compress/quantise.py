@@ -59,9 +59,9 @@ class QuantiseSpec(Spec):
         False, title="7-bit weights", help="For processors without VNNI instructions (before "
         "2019), on which 8-bit sums overflow.", group="Model",
     )  # fmt: skip
-    name: ArtifactName = option(
-        "", title="Name", help="Name of the result; the model's name with -int8 when empty.",
-        group="Result", validate_default=False, pattern=r"|[A-Za-z0-9][A-Za-z0-9._-]*",
+    name: ArtifactName | None = option(
+        None, title="Name", help="Name of the result; the model's name with -int8 when empty.",
+        group="Result",
     )  # fmt: skip
 
 

@@ -21,11 +21,11 @@ from workbench.core.artifact import Artifact
 from workbench.core.errors import BugError, SpecError, WorkbenchError, error_from_json
 from workbench.daemon.request import (
     between,
-    field,
     query_kind,
     query_number,
     query_wait_seconds,
     read_body,
+    required,
 )
 from workbench.daemon.service import Service
 from workbench.queue.states import TERMINAL, RunEvent, RunState
@@ -169,7 +169,7 @@ class _Api:
 
     async def prioritise(self, request: Request) -> Response:
         body = await read_body(request)
-        priority = between(field(body, "priority", int), "priority", -100, 100)
+        priority = between(required(body, "priority", int), "priority", -100, 100)
         run_id = request.path_params["run_id"]
         run = await run_in_threadpool(self._store.prioritise, run_id, priority)
         self._service.changed()
@@ -178,7 +178,7 @@ class _Api:
     # -- attempts ---------------------------------------------------------------------------------
 
     async def report(self, request: Request) -> Response:
-        events = field(await read_body(request), "events", list)
+        events = required(await read_body(request), "events", list)
         wish = await run_in_threadpool(self._store.report, *_attempt(request), events)
         if events:
             self._service.bell.ring()
@@ -186,7 +186,7 @@ class _Api:
 
     async def add_checkpoint(self, request: Request) -> Response:
         body = await read_body(request)
-        arguments = (*_attempt(request), field(body, "key", str), field(body, "folder", str))
+        arguments = (*_attempt(request), required(body, "key", str), required(body, "folder", str))
         folder = await run_in_threadpool(self._store.add_checkpoint, *arguments)
         self._service.bell.ring()
         return JSONResponse({"folder": folder})
@@ -198,7 +198,7 @@ class _Api:
 
     async def commit(self, request: Request) -> Response:
         body = await read_body(request)
-        made = field(body, "outputs", dict)
+        made = required(body, "outputs", dict)
         outputs = {name: Artifact.from_json(value) for name, value in made.items()}
         run_id, term = _attempt(request)
         run = await run_in_threadpool(self._store.commit, run_id, term, outputs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ import sqlalchemy as sa
 from workbench.catalog.artifacts import find_artifact, move_alias
 from workbench.catalog.database import METADATA
 from workbench.core.errors import SpecError, nearest_name
+from workbench.daemon.request import between, required
 from workbench.dispatch.attempt import die_with_parent
 from workbench.queue.store import RunStore
 
@@ -84,14 +86,12 @@ class Deployments:
                 self._stop(name)
 
     def put(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Set what shall answer under this name; asking for the same again changes nothing."""
-        if not name or len(name) > 120:
-            raise SpecError("A deployment needs a name of 1 to 120 characters", where="name")
-        wanted: dict[str, Any] = {
-            "model": str(body.get("model", "")),
-            "port": int(body.get("port", 0)),
-            "settings": json.dumps(body.get("settings", {}), sort_keys=True),
-        }
+        """Set what shall answer under this name; asking for the same again changes nothing.
+
+        Raises:
+            SpecError: the name, the model or a setting is not what it must be.
+        """
+        wanted = _check(name, body)
         with self._store.database.write() as connection:
             artifact = find_artifact(
                 connection, wanted["model"], self._store.artifact_root, "model"
@@ -239,6 +239,25 @@ class Deployments:
         except subprocess.TimeoutExpired:
             server.process.kill()
             server.process.wait()
+
+
+# It is also the name of a folder, and part of an alias of at most 120 characters.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def _check(name: str, body: dict[str, Any]) -> dict[str, Any]:
+    if not _NAME.fullmatch(name):
+        raise SpecError(f"{name!r:.80} is no name for a deployment", where="name",
+                        next_step="Use up to 100 letters, digits, dots and dashes.")  # fmt: skip
+    port = required({"port": 0, **body}, "port", int)
+    settings = required({"settings": {}, **body}, "settings", dict)
+    num_threads = required({"num_threads": 1, **settings}, "num_threads", int)
+    between(num_threads, "num_threads", 1, 1_024)
+    return {
+        "model": required(body, "model", str),
+        "port": between(port, "port", 0, 65_535),
+        "settings": json.dumps(settings, sort_keys=True),
+    }
 
 
 def _wanted(row: Any) -> tuple[Any, ...]:

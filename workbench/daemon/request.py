@@ -35,7 +35,7 @@ async def read_body(request: Request) -> dict[str, Any]:
     return body
 
 
-def field(body: dict[str, Any], name: str, kind: type[Value]) -> Value:
+def required(body: dict[str, Any], name: str, kind: type[Value]) -> Value:
     """Return a field that must be there and of this type.
 
     Raises:

@@ -12,7 +12,7 @@ from workbench.core.artifact import Artifact
 from workbench.core.errors import SpecError
 from workbench.core.registry import Stage, load_stage
 from workbench.core.spec import Spec
-from workbench.daemon.request import between, field
+from workbench.daemon.request import between, required
 from workbench.queue.store import RunStore, Submission
 
 
@@ -23,10 +23,10 @@ def make_submission(store: RunStore, request: dict[str, Any]) -> Submission:
         SpecError: the stage or a parameter is unknown, or an artifact is not in the catalog.
         DataError: something that the Spec reads from outside cannot be read.
     """
-    run_id = _run_id(field(request, "run_id", str), "run_id")
+    run_id = _run_id(required(request, "run_id", str), "run_id")
     parent = request.get("parent_run_id")
-    stage = load_stage(field(request, "stage", str))
-    spec = resolve(store, stage.spec.parse(field({"spec": {}, **request}, "spec", dict)))
+    stage = load_stage(required(request, "stage", str))
+    spec = resolve(store, stage.spec.parse(required({"spec": {}, **request}, "spec", dict)))
     return Submission(
         run_id=run_id,
         stage=stage.name,
@@ -76,7 +76,7 @@ def cache_key(stage: Stage, spec: Spec) -> str | None:
 
 
 def _whole(request: dict[str, Any], name: str, least: int, most: int) -> int:
-    return between(field(request, name, int), name, least, most)
+    return between(required(request, name, int), name, least, most)
 
 
 # A run's id is also the name of its folder.

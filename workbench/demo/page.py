@@ -69,8 +69,9 @@ def _examples(story: Story) -> list[Element]:
             foreign_text(example["before"]),
             foreign_text(example.get("after") or "dropped"),
         ]
-        for example in story.examples[:_NUM_EXAMPLES]
-    ]
+        for example in story.examples
+        if example["before"].strip()
+    ][:_NUM_EXAMPLES]
     if not rows:
         return []
     return [
