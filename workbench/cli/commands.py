@@ -165,7 +165,7 @@ def stop_daemon(_options: argparse.Namespace) -> int:
         print("no daemon is running")
         return 0
     Workspace().client.post("/shutdown")
-    while is_daemon(found["pid"]):
+    while is_daemon(found["pid"], default_root()):
         time.sleep(0.05)
     print("stopped")
     return 0

@@ -7,6 +7,7 @@ import json
 from typing import Any, get_origin
 
 import yaml
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticUndefined
 
 from workbench.core.errors import SpecError, nearest_name
@@ -29,9 +30,9 @@ def parse_flags(stage: Stage, flags: list[str]) -> tuple[Spec, dict[str, Any]]:
         raise SpecError(
             f"{stage.name} has no flag {unknown[0]!r}",
             where=f"workbench run {stage.name}",
-            next_step=nearest_name(name, [*stage.spec.model_fields, *RUN_OPTIONS]).replace(
-                "_", "-"
-            ),
+            next_step=nearest_name(
+                name, [*stage.spec.model_fields, *RUN_OPTIONS, "detach"]
+            ).replace("_", "-"),
         )
     given = {name: value for name, value in vars(known).items() if value is not None}
     how = {name: given.pop(name, default) for name, (default, _) in RUN_OPTIONS.items()}
@@ -85,12 +86,30 @@ def _metavar(annotation: Any) -> str:
 
 
 def _value(spec: type[Spec], name: str, text: str) -> Any:
-    """Read a flag's text: as it is for a text field, as YAML (so also JSON) for any other."""
-    if spec.model_fields[name].annotation is str:
+    """Read a flag's text: as it is for a text field, as YAML (so also JSON) for any other.
+
+    Where YAML reads a number, a date or a yes and the field takes a word, the word is meant.
+    """
+    annotation = spec.model_fields[name].annotation
+    if annotation is str:
         return text
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
+        if _fits(annotation, text):
+            return text
         raise SpecError(f"{_flag(name)}: cannot read {text!r}", where=name,
                         next_step="Give JSON, in single quotes.") from error  # fmt: skip
-    return text if isinstance(value, str) else value
+    if isinstance(value, str):
+        return value if text[:1] in ("'", '"') else text
+    if isinstance(value, list | dict) or _fits(annotation, value) or not _fits(annotation, text):
+        return value
+    return text
+
+
+def _fits(annotation: Any, value: Any) -> bool:
+    try:
+        TypeAdapter(annotation).validate_python(value, strict=not isinstance(value, str))
+    except ValidationError:
+        return False
+    return True

@@ -13,13 +13,11 @@ from workbench.core.errors import RunCancelled, WorkbenchError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code (1 failed, 2 wrongly asked)."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = _take_workspace(list(sys.argv[1:] if arguments is None else arguments))
     try:
         if words[:1] == ["run"] and len(words) > 1 and not words[1].startswith("-"):
             return commands.run_stage(words[1], words[2:])
         options = _parser().parse_args(words)
-        if options.workspace:
-            os.environ["WORKBENCH_WORKSPACE"] = options.workspace
         code: int = options.command(options)
     except WorkbenchError as error:
         print(f"{error.family} error: {error}", file=sys.stderr)
@@ -34,6 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code
+
+
+def _take_workspace(words: list[str]) -> list[str]:
+    """Heed a ``--workspace`` before the command, also before those that read their own flags."""
+    first, equals, folder = (words or [""])[0].partition("=")
+    if first != "--workspace" or not (equals or words[1:]):
+        return words
+    os.environ["WORKBENCH_WORKSPACE"] = folder if equals else words[1]
+    return words[1:] if equals else words[2:]
 
 
 def _parser() -> argparse.ArgumentParser:

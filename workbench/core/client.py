@@ -114,19 +114,20 @@ def running_daemon(root: Path) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = json.loads((root / ENDPOINT_FILE).read_text())
         os.kill(found["pid"], 0)
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError, LookupError):
         return None
-    return found if is_daemon(found["pid"]) else None
+    return found if is_daemon(found["pid"], root) else None
 
 
-def is_daemon(pid: int) -> bool:
-    """Check that the process is a daemon of ours, and not a zombie or a reused number."""
-    command = Path(f"/proc/{pid}/cmdline")
+def is_daemon(pid: int, root: Path) -> bool:
+    """Check that the process is this workspace's daemon, and not a zombie or a reused number."""
     if not Path("/proc/self").exists():
         return True
     try:
-        return b"workbench.daemon" in command.read_bytes()
-    except OSError:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        folder = words[words.index(b"--workspace", words.index(b"workbench.daemon")) + 1]
+        return (Path(f"/proc/{pid}/cwd").readlink() / os.fsdecode(folder)).samefile(root)
+    except (OSError, ValueError):
         return False
 
 
@@ -219,7 +220,10 @@ class Client:
         response = connection.getresponse()
         content = response.read()
         try:
-            return response.status, json.loads(content) if content else None
+            answer = json.loads(content) if content else None
+            if response.status >= 400 and not isinstance(answer, dict):
+                raise ValueError(f"status {response.status} without an error in it")
+            return response.status, answer
         except ValueError as error:
             raise ResourceError(
                 f"What answers at {connection.host}:{connection.port} is no daemon of a workspace",
