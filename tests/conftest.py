@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from live_workspace import PLUGIN, LiveWorkspace
+from live_workspace import PLUGIN, LiveWorkspace, StartWorkspace
 
 # Daemon, workers and coordinators find the example stages as they would find any installed ones.
 sys.path.insert(0, str(PLUGIN))
@@ -24,8 +24,6 @@ settings.register_profile(
     "workbench", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("workbench")
-
-StartWorkspace = Callable[..., LiveWorkspace]
 
 
 @pytest.fixture(scope="session")

@@ -113,3 +113,7 @@ def _command(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except psutil.Error:
         return ""
+
+
+# What the fixture ``start_workspace`` offers: ``(slots=2, **environment)``.
+StartWorkspace = Callable[..., LiveWorkspace]

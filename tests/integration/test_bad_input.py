@@ -14,8 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import StartWorkspace
-from live_workspace import LiveWorkspace, wait_until
+from live_workspace import LiveWorkspace, StartWorkspace, wait_until
 from workbench_example_stages import CountSpec, FillSpec, NothingSpec
 
 from workbench.core.client import running_daemon

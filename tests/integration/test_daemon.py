@@ -16,8 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import StartWorkspace
-from live_workspace import LiveWorkspace, diary_lines, wait_until
+from live_workspace import LiveWorkspace, StartWorkspace, diary_lines, wait_until
 from workbench_example_stages import (
     CountSpec,
     FailSpec,

@@ -3,17 +3,18 @@
 import ctypes
 import errno
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
-from workbench.core.artifact import Draft
+from workbench.core.artifact import MANIFEST, Draft
 from workbench.core.context import Outputs, RunContext
 from workbench.core.errors import DataError, SpecError
 from workbench.core.registry import stage
-from workbench.core.spec import Spec, option
+from workbench.core.spec import ArtifactName, LocalPath, Spec, option
 from workbench.workspace import Workspace
 
 
@@ -130,6 +131,26 @@ def fill(spec: FillSpec, run: RunContext) -> FillOutputs:
     sizes = [str((path / "bytes").stat().st_size) for path in run.checkpoints().values()]
     (draft.path / "sizes.txt").write_text("\n".join(sizes))
     return FillOutputs(numbers=draft)
+
+
+class AdoptSpec(Spec):
+    folder: LocalPath = option(title="Folder", help="Its files become the artifact.")
+    kind: str = option("model", title="Kind", help="Kind of artifact.")
+    name: ArtifactName = option("adopted", title="Name", help="Name of the artifact.")
+
+
+class AdoptOutputs(Outputs):
+    adopted: Draft
+
+
+@stage(title="Adopt", fingerprint=lambda spec: None)
+def adopt(spec: AdoptSpec, run: RunContext) -> AdoptOutputs:
+    """Make an artifact of files that are there already."""
+    draft = run.save(spec.kind, spec.name)
+    shutil.copytree(
+        spec.folder, draft.path, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST)
+    )
+    return AdoptOutputs(adopted=draft)
 
 
 class NestSpec(Spec):

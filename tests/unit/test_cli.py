@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import StartWorkspace
-from live_workspace import LiveWorkspace, wait_until
+from live_workspace import LiveWorkspace, StartWorkspace, wait_until
 from workbench_example_stages import CountSpec, FailSpec, NothingSpec
 
 from workbench import __version__

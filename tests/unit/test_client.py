@@ -51,7 +51,7 @@ class SmallServer:
                 self.end_headers()
                 self.wfile.write(answer[1])
 
-            do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815
+            do_GET = do_POST = do_PUT = do_DELETE = answer
 
             def log_message(self, *_args: Any) -> None:
                 pass
@@ -154,7 +154,15 @@ def test_each_thread_has_a_connection_of_its_own_and_leaves_none_open(serve: Ser
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "{}", '{"pid": "x"}', '{"pid": 0}', '{"pid": 999999999, "url": "", "token": ""}'],
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"pid": "x"}',
+        '{"pid": 0}',
+        '{"pid": 999999999, "url": "", "token": ""}',
+    ],
 )
 def test_a_broken_or_outdated_address_is_no_daemon(tmp_path: Path, content: str) -> None:
     (tmp_path / ENDPOINT_FILE).write_text(content)
@@ -196,7 +204,9 @@ def test_a_daemon_that_dies_at_once_is_told_with_the_end_of_its_log(
 ) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
-    (broken / "uvicorn.py").write_text("import os; print('no server today', flush=True); os._exit(3)")
+    (broken / "uvicorn.py").write_text(
+        "import os; print('no server today', flush=True); os._exit(3)"
+    )
     monkeypatch.setenv("PYTHONPATH", str(broken))
     with pytest.raises(ResourceError, match=r"ended at once \(exit code 3\)") as caught:
         WorkspaceEndpoint(tmp_path / "workspace").locate()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from workbench import __version__
 from workbench.catalog.artifacts import find_artifact, list_artifacts
 from workbench.catalog.database import Database
 from workbench.core.artifact import Artifact
+from workbench.core.errors import SpecError
 from workbench.core.registry import load_stage
 from workbench.daemon.bell import Bell
 from workbench.daemon.deployments import Deployments
@@ -21,6 +24,7 @@ from workbench.daemon.settings import Settings
 from workbench.daemon.submission import make_submission, read_inputs
 from workbench.dispatch.dispatcher import Dispatcher
 from workbench.pool.local import LocalPool
+from workbench.queue.states import RunState
 from workbench.queue.store import RunStore
 
 LOG = logging.getLogger(__name__)
@@ -124,8 +128,16 @@ class Service:
             "deployments": len(self.deployments.all()),
         }
 
+    def _clear_away(self) -> None:
+        """Delete the working folders of runs that succeeded just before their worker was killed."""
+        for folder in (self.root / "runs").glob("*"):
+            with suppress(SpecError):  # not a run of this workspace, so not ours to delete
+                if self.store.run(folder.name)["state"] == RunState.SUCCEEDED:
+                    shutil.rmtree(folder, ignore_errors=True)
+
     def _start_pool(self) -> None:
         try:
+            self._clear_away()
             self.pool.start()
             self.pool_state = "running"
             self.dispatcher.start()

@@ -141,7 +141,8 @@ class RemoteRun:
         """Send what is left of the journal and stop reporting."""
         self._closing.set()
         self._reporter.join()
-        self._report()
+        if self._events or self._newest_progress is not None:
+            self._report()
 
     def tell(self, verb: str, body: dict[str, Any]) -> None:
         """Tell the daemon how the attempt ended."""
