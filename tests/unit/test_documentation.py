@@ -24,6 +24,7 @@ from project_documents import (
 from workbench.catalog.database import open_database
 from workbench.daemon.api import make_app
 from workbench.daemon.service import Service
+from workbench.daemon.settings import Settings
 from workbench.data.integrate import IntegrateSpec
 from workbench.pipeline.files import load_pipeline, read_parameters
 from workbench.queue.states import RunEvent, RunState, is_possible, next_state
@@ -171,11 +172,11 @@ def test_the_table_of_states_is_that_of_the_queue() -> None:
 def test_the_table_of_routes_is_that_of_the_daemon(tmp_path: Path) -> None:
     told = {row[0].strip("`") for row in ARCHITECTURE.table("route")}
     database = open_database(tmp_path)
-    app = make_app(Service(tmp_path, database, 1, "", ""), "token")
+    app = make_app(Service(tmp_path, database, Settings(num_slots=1), "", ""), "token")
     database.close()
     routes: list[Any] = list(app.routes)
     assert told == {
-        f"{verb} {route.path.replace(':int', '')}"
+        f"{verb} {re.sub(':[a-z]+', '', route.path)}"
         for route in routes
         for verb in route.methods - {"HEAD"}
     }
