@@ -149,7 +149,6 @@ class QueueLaws(RuleBasedStateMachine):
         priority += self.model[parent].priority if parent is not None else 0
         expected = Expected(run_id, parent, cache_key, priority=max(-100, min(100, priority)))
         self.model[run_id] = expected
-        expected.priority = self.model[parent].priority if parent else 0  # a child inherits it
         if (earlier := self._cached(cache_key)) is not None:
             expected.move(RunEvent.SUCCEED)
             expected.outputs = earlier.outputs
