@@ -340,3 +340,29 @@ def test_repair_matches_the_gold_cases(tmp_path: Path) -> None:
         mended = applied("unicode", *originals)
         right = sum(m == c.get("fixed", c["original"]) for m, c in zip(mended, cases, strict=True))
         assert right / len(cases) > 0.8, name
+
+
+# -- protected sources ----------------------------------------------------------------------------
+
+
+def test_a_protected_source_loses_nothing_and_what_repeats_it_goes(tmp_path: Path) -> None:
+    long = "the tram was late again and nobody at the stop could say why it happened"
+    texts = [f"{long} today", "cafÃ© is open", "", f"{long} today", f"{long} now", "cafÃ© is open"]
+    sources = ["crawl", "crawl", "official", "official", "official", "official"]
+    kept, ledger = cleaned(tmp_path, texts, {"source": sources}, protect=["official"])
+    assert [(record["source"], record["text"]) for record in kept] == [
+        ("official", ""),
+        ("official", f"{long} today"),
+        ("official", f"{long} now"),
+        ("official", "café is open"),  # repaired all the same
+    ]
+    gone = {row["id"]: row for row in ledger if row["action"] == "dropped"}
+    assert {row["source"] for row in gone.values()} == {"crawl"}
+    assert {row["keeper"] for row in gone.values()} == {kept[1]["id"], kept[3]["id"]}
+    assert len(kept) + len(gone) == len(texts)
+
+
+def test_a_protected_source_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises((DataError, SpecError)) as refused:
+        cleaned(tmp_path, ["one text of some words"], protect=["tset"])
+    assert "Did you mean 'test'?" in refused.value.next_step
