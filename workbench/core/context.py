@@ -31,6 +31,9 @@ class Outputs(BaseModel):
         return named
 
 
+PartWriter = Callable[[Path, Any], None]
+
+
 class RunContext(Protocol):
     """What a stage may ask of its run. Long loops call ``stop_if_asked`` at every safe point."""
 
@@ -63,6 +66,19 @@ class RunContext(Protocol):
 
         A key that is already there is returned without calling ``write``: a partition, a step or
         a trial is done once, however often the run is paused or killed.
+        """
+
+    def checkpoint_each(
+        self, parts: Mapping[str, Any], write: PartWriter, unit: str = "partitions", note: str = ""
+    ) -> list[Path]:
+        """Make many parts durable, each as ``checkpoint`` does one, on all workers of the run.
+
+        ``write(folder, value)`` fills the folder of the part whose value (plain data, no text
+        columns) it is given. It is a function of a module, as it may be called in another process.
+        Progress is told, and stopping is safe, between two parts.
+
+        Returns:
+            The folders, in the order of ``parts``.
         """
 
     def checkpoints(self) -> dict[str, Path]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.artifact import Artifact, Draft, seal
+from workbench.core.context import PartWriter
 from workbench.core.errors import BugError, DataError, RunCancelled, RunPaused
 from workbench.core.registry import stage_of
 from workbench.core.spec import Spec
@@ -84,6 +85,16 @@ class FolderRun:
             partial.rename(target)
             self.num_written_checkpoints += 1
         return target
+
+    def checkpoint_each(
+        self, parts: Mapping[str, Any], write: PartWriter, unit: str = "partitions", note: str = ""
+    ) -> list[Path]:
+        folders = []
+        for number, (key, value) in enumerate(parts.items()):
+            self.stop_if_asked()
+            self.progress(number, len(parts), unit, note)
+            folders.append(self.checkpoint(key, lambda folder, value=value: write(folder, value)))
+        return folders
 
     def checkpoints(self) -> dict[str, Path]:
         folder = self.folder / "checkpoints"

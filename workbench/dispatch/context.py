@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from workbench.core.artifact import Artifact, Draft, flush_entry, flush_folder
 from workbench.core.client import Client, FixedEndpoint
+from workbench.core.context import PartWriter
 from workbench.core.errors import RunCancelled, RunPaused, WorkbenchError
 from workbench.core.json_text import plain
 
@@ -99,6 +100,16 @@ class RemoteRun:
             answer = self.daemon_client.post(f"{self._route}/checkpoints", body)
             self._checkpoints[key] = answer["folder"]
         return self._checkpoint_folder / self._checkpoints[key]
+
+    def checkpoint_each(
+        self, parts: Mapping[str, Any], write: PartWriter, unit: str = "partitions", note: str = ""
+    ) -> list[Path]:
+        """Make many parts durable; those that are there already are not made again."""
+        for number, (key, value) in enumerate(parts.items()):
+            self.stop_if_asked()
+            self.progress(number, len(parts), unit, note)
+            self.checkpoint(key, lambda folder, value=value: write(folder, value))
+        return [self.checkpoints()[key] for key in parts]
 
     def checkpoints(self) -> dict[str, Path]:
         """Return the folders of the durable parts by key, in the order they were made."""
