@@ -34,6 +34,11 @@ class Outputs(BaseModel):
 PartWriter = Callable[[Path, Any], None]
 
 
+def bind_part(write: PartWriter, value: Any) -> Callable[[Path], None]:
+    """Return the ``write`` of ``checkpoint`` for one part of ``checkpoint_each``."""
+    return lambda folder: write(folder, value)
+
+
 class RunContext(Protocol):
     """What a stage may ask of its run. Long loops call ``stop_if_asked`` at every safe point."""
 

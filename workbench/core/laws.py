@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.artifact import Artifact, Draft, seal
-from workbench.core.context import PartWriter
+from workbench.core.context import PartWriter, bind_part
 from workbench.core.errors import BugError, DataError, RunCancelled, RunPaused
 from workbench.core.registry import stage_of
 from workbench.core.spec import Spec
@@ -93,7 +93,7 @@ class FolderRun:
         for number, (key, value) in enumerate(parts.items()):
             self.stop_if_asked()
             self.progress(number, len(parts), unit, note)
-            folders.append(self.checkpoint(key, lambda folder, value=value: write(folder, value)))
+            folders.append(self.checkpoint(key, bind_part(write, value)))
         return folders
 
     def checkpoints(self) -> dict[str, Path]:

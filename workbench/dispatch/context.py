@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from workbench.core.artifact import Artifact, Draft, flush_entry, flush_folder
 from workbench.core.client import Client, FixedEndpoint
-from workbench.core.context import PartWriter
+from workbench.core.context import PartWriter, bind_part
 from workbench.core.errors import RunCancelled, RunPaused, WorkbenchError
 from workbench.core.json_text import plain
 
@@ -108,7 +108,7 @@ class RemoteRun:
         for number, (key, value) in enumerate(parts.items()):
             self.stop_if_asked()
             self.progress(number, len(parts), unit, note)
-            self.checkpoint(key, lambda folder, value=value: write(folder, value))
+            self.checkpoint(key, bind_part(write, value))
         return [self.checkpoints()[key] for key in parts]
 
     def checkpoints(self) -> dict[str, Path]:
