@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,30 @@ class Judgement:
     dropped: Mask | None = None
     value: pa.Array | None = None
     threshold: str = ""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """One threshold of a measured score: what fails it is dropped under the name ``rule``.
+
+    A score is stored for every record in the type in which it is compared, so that moving a
+    threshold later decides exactly as a new run would.
+    """
+
+    rule: str  # as the ledger names it: gopher_few_words
+    score: str  # column of the scores: num_words
+    field: str  # field of the setting that holds the threshold; None there turns the bound off
+    sense: Literal["at least", "at most"]
+    switch: str = ""  # boolean field of the setting that turns a whole family on; empty: always
+
+    def fails(self, scores: npt.NDArray[Any], setting: Any) -> Mask:
+        """Return which of the scores [n] are outside; a score that is NaN never is."""
+        threshold = getattr(setting, self.field)
+        if threshold is None or (self.switch and not getattr(setting, self.switch)):
+            return np.zeros(len(scores), dtype=bool)
+        bound = np.asarray(threshold).astype(scores.dtype)
+        outside: Mask = scores < bound if self.sense == "at least" else scores > bound
+        return outside
 
 
 class Rule(Protocol):
