@@ -7,6 +7,7 @@ says where. So the ledger stays small, and what was dropped can be restored byte
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -83,3 +84,17 @@ def count_rules(ledger: pa.Table, action: str) -> Counter[str]:
 def by_falling_count(counts: Counter[str]) -> dict[str, int]:
     """Return counts, the largest first; equal ones by name."""
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+# What ``reason_words`` reads of a row.
+REASON_COLUMNS = ["value", "threshold", "detail", "keeper", "relative", "jaccard"]
+
+
+def reason_words(row: Mapping[str, Any]) -> str:
+    """Return what a rule measured and held it against, for people; empty where it says nothing."""
+    if row["jaccard"] is not None:
+        return f"{row['jaccard']:.3g} like {row['relative']}; {row['keeper']} stays"
+    if row["value"] is None:
+        return str(row["detail"] or "")
+    bound = "" if row["threshold"] is None else f" {row['threshold']:g}"
+    return f"{row['value']:.4g}, {row['detail'] or ''}{bound}"

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from workbench.data.clean.checks import Scores, checks_of, held_against
 from workbench.data.clean.decide import first_failing
-from workbench.data.clean.ledger import CHANGED, DROPPED, join_entries, ledger_rows
+from workbench.data.clean.ledger import CHANGED, DROPPED, join_entries, ledger_rows, reason_words
 from workbench.data.clean.repairs import REPAIRS
 from workbench.data.clean.spec import CleanSpec
 from workbench.data.rules.language import judge_language
@@ -168,16 +168,6 @@ def _dropped_examples(
         _example(rule, shown(text, spec), f"dropped: {reason_words(row)}")
         for text, row in zip(originals, some, strict=True)
     ]
-
-
-def reason_words(row: dict[str, Any]) -> str:
-    """Return what a ledger row measured and held against what, for people."""
-    if row.get("jaccard") is not None:
-        return f"{row['jaccard']:.3g} like {row['relative']}, stays: {row['keeper']}"
-    if row["value"] is None:
-        return str(row["detail"] or "")
-    bound = "" if row["threshold"] is None else f" {row['threshold']:g}"
-    return f"{row['value']:.4g}, {row['detail'] or ''}{bound}"
 
 
 def shown(text: str, spec: CleanSpec) -> str:

@@ -31,6 +31,7 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from workbench.core.errors import SpecError, StageError, nearest_name
+from workbench.core.presets import offer
 from workbench.core.spec import Spec, option
 from workbench.core.user_code import UserCode, capture
 
@@ -142,9 +143,6 @@ class UserRule(Spec):
 
 _PROMISES = {"keep": "True or False", "score": "a number", "rewrite": "a text"}
 
-# Rules that this process has defined, by name: what a form offers.
-DEFINED: dict[str, UserRule] = {}
-
 
 @overload
 def rule(function: Callable[..., Any], /) -> UserRule: ...
@@ -181,7 +179,7 @@ def _define(
         "name": code.name, "kind": _kind_of(function), "source": code.source,
         "at_least": at_least, "at_most": at_most,
     })  # fmt: skip
-    DEFINED[made.name] = made
+    offer(made.name, made)
     return made
 
 
