@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 Mask = npt.NDArray[np.bool_]
+Sense = Literal["at least", "at most"]
 
 
 class Columns(NamedTuple):
@@ -45,7 +46,7 @@ class Bound:
     rule: str  # as the ledger names it: gopher_few_words
     score: str  # column of the scores: num_words
     field: str  # field of the setting that holds the threshold; None there turns the bound off
-    sense: Literal["at least", "at most"]
+    sense: Sense
     switch: str = ""  # boolean field of the setting that turns a whole family on; empty: always
 
     def fails(self, scores: npt.NDArray[Any], setting: Any) -> Mask:
