@@ -41,9 +41,9 @@ _QUOTES = "'\"`´‘’‚“”„«»「」『』（）〔〕【】《》〈�
 _HYPHENS = "-–—~"
 _ENCLOSING = "…,:;!?¿؟¡()[]{}<>_#*&。？！，、；：～·।،۔؛٪"
 # Not counted, beside ASCII punctuation, control characters and ends of sentences.
-_UNCOUNTED = "«´»–—’“”„…∶━►、〈〉《》「」【】％（），１：；～"
+UNCOUNTED = "«´»–—’“”„…∶━►、〈〉《》「」【】％（），１：；～"
 # Sentence_Terminal of the Unicode Character Database, first and last code points.
-_TERMINALS = (
+TERMINALS = (
     (0x21, 0x21), (0x2E, 0x2E), (0x3F, 0x3F), (0x589, 0x589), (0x61D, 0x61F), (0x6D4, 0x6D4),
     (0x700, 0x702), (0x7F9, 0x7F9), (0x837, 0x837), (0x839, 0x839), (0x83D, 0x83E),
     (0x964, 0x965), (0x104A, 0x104B), (0x1362, 0x1362), (0x1367, 0x1368), (0x166E, 0x166E),
@@ -80,7 +80,7 @@ def character_classes() -> Classes:
     classes[kinds == "P"] ^= CONTENT
     classes[[code for code in codes if _is_uncounted(chr(code), categories[code])]] ^= COUNTED
     classes[[code for code in codes if chr(code).isspace()]] |= SPACE
-    for first, last in _TERMINALS:
+    for first, last in TERMINALS:
         classes[first : last + 1] |= TERMINAL
         classes[first : last + 1] &= ~np.uint16(COUNTED)
     _mark(classes, _LINE_BREAKS, LINE_BREAK)
@@ -97,7 +97,7 @@ def character_classes() -> Classes:
 
 def _is_uncounted(character: str, category: str) -> bool:
     is_ascii_sign = character.isascii() and not character.isalnum() and character != " "
-    return category == "Cc" or is_ascii_sign or character in _UNCOUNTED
+    return category == "Cc" or is_ascii_sign or character in UNCOUNTED
 
 
 def _mark(classes: Classes, characters: str, bits: int) -> None:

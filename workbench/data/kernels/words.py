@@ -36,15 +36,8 @@ from workbench.data.kernels.compiled import kernel
 from workbench.data.kernels.hash_sets import hash_set, is_in
 
 _COMPOSITE = PEELED_BEFORE | PEELED_AFTER | ALONE | JOINT
-_DOT, _COMMA, _SLASH, _PLUS, _PERCENT, _APOSTROPHE, _HYPHEN = (
-    0x2E,
-    0x2C,
-    0x2F,
-    0x2B,
-    0x25,
-    0x27,
-    0x2D,
-)
+_DOT, _COMMA, _SLASH, _PLUS, _PERCENT = 0x2E, 0x2C, 0x2F, 0x2B, 0x25
+_APOSTROPHE, _HYPHEN, _UNDERSCORE = 0x27, 0x2D, 0x5F
 _LONGEST_HYPHEN = 3  # characters: ---
 _FEWEST_DOMAIN_LETTERS = 2
 # They keep their full stop, which then ends no sentence.
@@ -327,7 +320,7 @@ def _joint_end(text: Bytes, start: int, at: int, end: int, classes: Classes) -> 
 def _hyphen_end(text: Bytes, at: int, end: int, width: int, classes: Classes) -> int:
     """Return the end of one to three equal hyphens between a letter or digit and a letter."""
     stop = at + width
-    while stop < end and stop - at < _LONGEST_HYPHEN and text[at] == text[stop] == 0x2D:
+    while stop < end and stop - at < _LONGEST_HYPHEN and text[at] == text[stop] == _HYPHEN:
         stop += 1
     if stop == end:
         return at
@@ -360,20 +353,20 @@ def _parts(text: Bytes, at: int, before: int, after: int) -> bool:
 def _is_address(text: Bytes, start: int, end: int, classes: Classes) -> bool:
     """Whether a word looks like a web address or host name: a.bc, https://a.bc/d, a.bc:80."""
     at = _skip_scheme(text, start, end)
-    label, num_dots, is_letters = at, 0, True
+    num_dots, label_length, is_letters = 0, 0, True
     while at < end:
         kind, width = class_at(text, at, classes)
         if text[at] == _DOT:
-            if at == label:
+            if label_length == 0:
                 return False
-            num_dots += 1
-            label, is_letters = at + 1, True
-        elif kind & ALPHABETIC == 0:
-            if kind & DIGIT == 0 and text[at] != 0x2D and text[at] != 0x5F:  # - _
-                break
-            is_letters = False
+            num_dots, label_length, is_letters = num_dots + 1, 0, True
+        elif kind & (ALPHABETIC | DIGIT) or text[at] == _HYPHEN or text[at] == _UNDERSCORE:
+            label_length += 1
+            is_letters = is_letters and (kind & ALPHABETIC) != 0
+        else:
+            break
         at += width
-    is_host = num_dots > 0 and is_letters and at - label >= _FEWEST_DOMAIN_LETTERS
+    is_host = num_dots > 0 and is_letters and label_length >= _FEWEST_DOMAIN_LETTERS
     if at == end or not is_host:
         return is_host
     sign = text[at]
