@@ -215,7 +215,7 @@ def repetition(text: str) -> dict[str, float]:
     paragraphs = duplicates(re.split(r"\n{2,}", text.strip()))
     lines = duplicates(re.split(r"\n+", text))
     text_words = words(text)
-    return {
+    return named("gopher", {
         "num_characters": len(text),
         "duplicate_paragraph_share": paragraphs[0] / len(re.split(r"\n{2,}", text.strip())),
         "duplicate_paragraph_characters": share(paragraphs[1], len(text)),
@@ -223,7 +223,7 @@ def repetition(text: str) -> dict[str, float]:
         "duplicate_line_characters": share(lines[1], len(text)),
         **{f"top_{n}_gram": share(top(text_words, n), len(text)) for n in range(2, 5)},
         **{f"duplicate_{n}_grams": share(repeated(text_words, n), len(text)) for n in range(5, 11)},
-    }
+    })  # fmt: skip
 
 
 def quality(text: str, language: str | None) -> dict[str, float]:
@@ -232,7 +232,7 @@ def quality(text: str, language: str | None) -> dict[str, float]:
     alone = [word for word in counted if any(map(is_alone, word)) and any(map(is_letter, word))]
     lengths = share(sum(map(len, counted)), len(counted))
     stop_words = STOP_WORDS.get(language or "", ())
-    return {
+    return named("gopher", {
         "num_words": len(counted),
         "mean_word_length": NAN if 2 * len(alone) > len(counted) else lengths,
         "hash_share": share(text.count("#"), len(text_words)),
@@ -247,12 +247,12 @@ def quality(text: str, language: str | None) -> dict[str, float]:
             sum(any(map(is_letter, word)) for word in text_words), len(text_words)
         ),
         "num_stop_words": len({*stop_words} & {*text_words}) if stop_words else NAN,
-    }
+    })  # fmt: skip
 
 
 def fineweb(text: str, short_line_characters: int) -> dict[str, float]:
     lines = [line for line in text.split("\n") if line.strip()]
-    return {
+    return named("fineweb", {
         "num_lines": len(lines),
         "terminal_line_share": share(sum(is_terminal(line[-1]) for line in lines), len(lines)),
         "short_line_share": share(
@@ -260,7 +260,11 @@ def fineweb(text: str, short_line_characters: int) -> dict[str, float]:
         ),
         "copied_line_characters": share(duplicates(lines)[1], len(text.replace("\n", ""))),
         "newlines_per_word": share(text.count("\n"), len(words(text))),
-    }
+    })  # fmt: skip
+
+
+def named(family: str, scores: dict[str, float]) -> dict[str, float]:
+    return {f"{family}_{name}": value for name, value in scores.items()}
 
 
 def c4(text: str, setting: C4Setting) -> tuple[str, dict[str, int]]:
@@ -287,7 +291,7 @@ def c4(text: str, setting: C4Setting) -> tuple[str, dict[str, int]]:
             continue
         scores["num_sentences"] += sentences(line)
         kept.append(line)
-    return "\n".join(kept).strip(), scores
+    return "\n".join(kept).strip(), {f"c4_{name}": value for name, value in scores.items()}
 
 
 def line_words(line: str) -> int:

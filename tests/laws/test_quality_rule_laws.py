@@ -72,7 +72,7 @@ def test_scores_are_those_of_the_plain_rules(texts: list[str], language: str | N
         expected = reference.repetition(text) | reference.quality(text, language)
         expected |= reference.fineweb(text, 30)
         if language == "en" or language == "zh":
-            expected["num_stop_words"] = float(expected["num_stop_words"])
+            expected["gopher_num_stop_words"] = float(expected["gopher_num_stop_words"])
         assert as_stored(scores) == {name: rounded(expected)[name] for name in scores}
 
 

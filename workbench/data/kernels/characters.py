@@ -132,7 +132,13 @@ def class_at(text: Bytes, at: int, classes: Classes) -> tuple[int, int]:
         return unassigned, 1
     code = first & (0x7F >> width)
     for step in range(1, width):
-        code = code << 6 | np.int64(text[at + step] & 0x3F)
+        byte = np.int64(text[at + step])
+        if byte & 0xC0 != 0x80:
+            return unassigned, 1
+        code = code << 6 | byte & 0x3F
+    # A longer form than needed is no character: others count breaks by their last bytes.
+    if code < (0x80 if width == 2 else 0x800 if width == 3 else 0x10000):
+        return unassigned, 1
     return int(classes[code]) if code < NUM_CODE_POINTS else unassigned, width
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from workbench.data.kernels.characters import (
     TERMINAL,
     Bytes,
@@ -61,7 +63,7 @@ def measure_fineweb(
     scores[0] = num_terminal / num_lines
     scores[1] = num_short / num_lines
     scores[2] = num_copied / (counts.characters - num_newlines)
-    scores[3] = num_newlines / counts.words
+    scores[3] = num_newlines / counts.words if counts.words else np.nan
     return num_lines
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from workbench.core.spec import Spec, option
 from workbench.data.rules.measure import Scores
-from workbench.data.rules.rule import Bound
+from workbench.data.rules.rule import Bound, Columns, Judgement, Pieces, Sense
 
 _GROUP = "C4"
 # What ``C4Lines.reasons`` holds; the names stand in the ledger.
@@ -28,6 +28,8 @@ LINE_REASONS = {
     5: "c4_policy",
     6: "c4_citation",
 }
+# The field that holds the threshold of a reason, and what it says.
+_LINE_BOUNDS = {1: ("c4_max_word_characters", "at most"), 3: ("c4_min_words_per_line", "at least")}
 
 
 class C4Setting(Spec):
@@ -77,12 +79,15 @@ class C4Setting(Spec):
     )  # fmt: skip
 
 
+def _bound(rule: str, score: str, field: str, sense: Sense) -> Bound:
+    return Bound(f"c4_{rule}", f"c4_{score}", f"c4_{field}", sense, "c4", switch_rewrites=True)
+
+
 C4_BOUNDS = (
-    Bound("c4_lorem_ipsum", "num_lorem_ipsum_lines", "c4_max_lorem_ipsum_lines", "at most", "c4"),
-    Bound("c4_curly_bracket", "num_curly_bracket_lines", "c4_max_curly_bracket_lines", "at most",
-          "c4"),
-    Bound("c4_few_sentences", "num_sentences", "c4_min_sentences", "at least", "c4"),
-)  # fmt: skip
+    _bound("lorem_ipsum", "num_lorem_ipsum_lines", "max_lorem_ipsum_lines", "at most"),
+    _bound("curly_bracket", "num_curly_bracket_lines", "max_curly_bracket_lines", "at most"),
+    _bound("few_sentences", "num_sentences", "min_sentences", "at least"),
+)
 
 
 @dataclass(frozen=True)
@@ -129,8 +134,28 @@ def c4_lines(texts: pa.Array, setting: C4Setting) -> C4Lines:
     rows, starts, ends = np.ascontiguousarray(cleaned.spans[:num_spans].T)
     return C4Lines(
         _as_array(cleaned), rows, starts, ends, cleaned.reasons[:num_spans].copy(),
-        dict(zip(kernels.SCORES, np.ascontiguousarray(cleaned.scores.T), strict=True)),
+        dict(zip((f"c4_{name}" for name in kernels.SCORES),
+                 np.ascontiguousarray(cleaned.scores.T), strict=True)),
     )  # fmt: skip
+
+
+def drop_c4_lines(columns: Columns, setting: C4Setting) -> Judgement:
+    """Leave the lines that C4 keeps, and say which go, and why."""
+    if not setting.c4:
+        return Judgement()
+    lines = c4_lines(columns.text, setting)
+    names: list[str | None] = [LINE_REASONS.get(reason) for reason in range(len(LINE_REASONS) + 1)]
+    words: list[str | None] = [None] * len(names)
+    thresholds = np.full(len(names), np.nan, np.float32)
+    for reason, (field, sense) in _LINE_BOUNDS.items():
+        bound = getattr(setting, field)
+        thresholds[reason], words[reason] = np.nan if bound is None else bound, sense
+    reasons = pa.array(lines.reasons)
+    pieces = Pieces(
+        lines.rows, lines.starts, lines.ends, pa.array(names, pa.string()).take(reasons),
+        thresholds[lines.reasons], pa.array(words, pa.string()).take(reasons),
+    )  # fmt: skip
+    return Judgement(text=lines.texts, pieces=pieces, scores=lines.scores)
 
 
 def _or_off(bound: int | None) -> int:

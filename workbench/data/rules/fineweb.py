@@ -52,7 +52,7 @@ class FineWebSetting(Spec):
 
 
 def _bound(rule: str, score: str, field: str, sense: Sense) -> Bound:
-    return Bound(f"fineweb_{rule}", score, f"fineweb_{field}", sense, "fineweb")
+    return Bound(f"fineweb_{rule}", f"fineweb_{score}", f"fineweb_{field}", sense, "fineweb")
 
 
 FINEWEB_BOUNDS = (

@@ -120,11 +120,13 @@ class GopherSetting(Spec):
 
 
 def _repetition(rule: str, score: str, field: str) -> Bound:
-    return Bound(f"gopher_{rule}", score, f"gopher_{field}", "at most", "gopher_repetition")
+    return Bound(
+        f"gopher_{rule}", f"gopher_{score}", f"gopher_{field}", "at most", "gopher_repetition"
+    )
 
 
 GOPHER_REPETITION_BOUNDS = (
-    Bound("gopher_empty", "num_characters", "gopher_min_characters", "at least",
+    Bound("gopher_empty", "gopher_num_characters", "gopher_min_characters", "at least",
           "gopher_repetition"),
     _repetition("duplicate_paragraphs", "duplicate_paragraph_share", "max_duplicate_paragraphs"),
     _repetition("duplicate_paragraph_characters", "duplicate_paragraph_characters",
@@ -140,7 +142,7 @@ GOPHER_REPETITION_BOUNDS = (
 
 
 def _quality(rule: str, score: str, field: str, sense: Sense) -> Bound:
-    return Bound(f"gopher_{rule}", score, f"gopher_{field}", sense, "gopher_quality")
+    return Bound(f"gopher_{rule}", f"gopher_{score}", f"gopher_{field}", sense, "gopher_quality")
 
 
 GOPHER_QUALITY_BOUNDS = (

@@ -23,6 +23,7 @@ def measure(
 ) -> Scores:
     """Return the scores of every text, each [n]: shares float32, counts int32.
 
+    Each has the name of its family before it: what is one word, or one line, differs.
     Shares are rounded once, from float64: a comparison with a threshold of at most two decimals
     decides as the exact share does for texts of up to 300,000 characters.
 
@@ -30,7 +31,7 @@ def measure(
         texts: large_string [n]; an absent text counts as empty.
         families: which rules the scores are for.
         language: ISO 639-1, of all texts or of each [n]; decides which stop words are counted.
-            Where there is no list of them, ``num_stop_words`` is NaN.
+            Where there is no list of them, ``gopher_num_stop_words`` is NaN.
         short_line_characters: up to which length a line is short, for FineWeb.
     """
     # Numba loads when texts are measured, not when a form is drawn.
@@ -56,15 +57,19 @@ def _named(
 ) -> Scores:
     from workbench.data.kernels import fineweb, quality, repetition, rows
 
-    measured: set[str] = set()
-    if "gopher_repetition" in families:
-        measured |= {"num_characters", *repetition.SCORES}
-    if "gopher_quality" in families:
-        measured |= {"num_words", *quality.SCORES}
-    if "fineweb" in families:
-        measured |= {"num_lines", *fineweb.SCORES}
-    columns = [*zip(rows.COUNTS, counts.T, strict=True), *zip(rows.SHARES, shares.T, strict=True)]
-    return {name: np.ascontiguousarray(column) for name, column in columns if name in measured}
+    own = {
+        "gopher_repetition": ("num_characters", *repetition.SCORES),
+        "gopher_quality": ("num_words", *quality.SCORES),
+        "fineweb": ("num_lines", *fineweb.SCORES),
+    }
+    columns = {**dict(zip(rows.COUNTS, counts.T, strict=True)),
+               **dict(zip(rows.SHARES, shares.T, strict=True))}  # fmt: skip
+    return {
+        f"{family.partition('_')[0]}_{name}": np.ascontiguousarray(columns[name])
+        for family, names in own.items()
+        if family in families
+        for name in names
+    }
 
 
 def _stop_words(
