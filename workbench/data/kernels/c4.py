@@ -20,6 +20,7 @@ from workbench.data.kernels.characters import (
     Bytes,
     Classes,
     class_at,
+    skip_plain,
     skip_spaces,
     step_back,
     trim_spaces,
@@ -32,7 +33,7 @@ KEPT, LONG_WORD, NO_TERMINAL, FEW_WORDS, JAVASCRIPT, POLICY, CITATION = range(7)
 
 # Marks of a line: bits.
 _HAS_LOREM_IPSUM, _HAS_CURLY_BRACKET, _HAS_JAVASCRIPT, _HAS_POLICY, _HAS_BRACKET = 1, 2, 4, 8, 16
-# Each phrase is looked for where its rarest letter stands.
+# Each phrase is looked for where its rarest letter stands; those of one letter stand together.
 _PHRASES = (
     ("lorem ipsum", "p", _HAS_LOREM_IPSUM),
     ("javascript", "j", _HAS_JAVASCRIPT),
@@ -47,9 +48,18 @@ _PHRASE_BYTES = np.frombuffer("".join(phrase for phrase, _, _ in _PHRASES).encod
 _PHRASE_STARTS = np.cumsum([0, *(len(phrase) for phrase, _, _ in _PHRASES)])
 _PHRASE_ANCHORS = np.array([phrase.index(letter) for phrase, letter, _ in _PHRASES])
 _PHRASE_MARKS = np.array([mark for _, _, mark in _PHRASES])
+_LETTERS = [letter for _, letter, _ in _PHRASES]
+_FIRST_PHRASE, _AFTER_PHRASES = np.zeros(256, np.int64), np.zeros(256, np.int64)
+for _letter in set(_LETTERS):
+    for _code in (ord(_letter), ord(_letter.upper())):
+        _FIRST_PHRASE[_code] = _LETTERS.index(_letter)
+        _AFTER_PHRASES[_code] = _LETTERS.index(_letter) + _LETTERS.count(_letter)
 _OPEN, _CLOSE, _CURLY, _NEWLINE, _DOT = 0x5B, 0x5D, 0x7B, 0x0A, 0x2E
 _IS_REMARKABLE = np.zeros(256, np.bool_)
 _IS_REMARKABLE[[_OPEN, _CURLY, *b"pPjJfFvVkK"]] = True
+_IS_PLAIN = np.array([  # of a word, and nothing else
+    code < 0x80 and not chr(code).isspace() and not _IS_REMARKABLE[code] for code in range(256)
+])  # fmt: skip
 _IS_TERMINAL = np.zeros(128, np.bool_)
 _IS_TERMINAL[list(b".?!\"'")] = True
 _EDIT = np.frombuffer(b"edit]", np.uint8)
@@ -171,6 +181,9 @@ def _clean_text(
 def _find_break(text: Bytes, at: int, classes: Classes) -> tuple[int, int]:
     """Return where a line ends, and where the next one starts."""
     while at < len(text):
+        at = skip_plain(text, at)
+        if at == len(text):
+            break
         kind, width = class_at(text, at, classes)
         if kind & LINE_BREAK:
             is_pair = text[at] == 0x0D and at + 1 < len(text) and text[at + 1] == _NEWLINE
@@ -184,25 +197,37 @@ def _clean_line(
     text: Bytes, line: Line, copy: int, rules: LineRules, classes: Classes, cleaned: Cleaned,
     num_spans: int,
 ) -> tuple[int, int, int, int]:  # fmt: skip
-    """Copy a line without its citations; return end, number of spans, reason and marks."""
-    end = copy
-    for at in range(line.start, line.end):
-        cleaned.data[end] = text[at]
-        end += 1
-    facts = _examine(cleaned.kept[copy:end], classes)
-    marks = facts.marks
+    """Copy a line without its citations; return end, number of spans, reason and marks.
+
+    A line that goes as it is needs no copy.
+    """
+    whole = text[line.start : line.end]
+    facts = _examine(whole, classes)
+    marks, end = facts.marks, copy
     if marks & _HAS_BRACKET and rules.removes_citations:
-        before = end
-        end, num_spans = _remove_citations(cleaned, copy, end, line, classes, num_spans)
+        before = _copy(whole, cleaned, copy)
+        end, num_spans = _remove_citations(cleaned, copy, before, line, classes, num_spans)
         if end < before:
             marks = _examine(cleaned.kept[copy:end], classes).marks
-    reason = _judge(cleaned.kept[copy:end], facts, marks, rules, classes)
+        reason = _judge(cleaned.kept[copy:end], facts, marks, rules, classes)
+    else:
+        reason = _judge(whole, facts, marks, rules, classes)
+        if reason == KEPT:
+            end = _copy(whole, cleaned, copy)
     # A line that goes for its form is looked at no further, nor one for JavaScript for brackets.
     if reason in (LONG_WORD, NO_TERMINAL, FEW_WORDS):
         marks = 0
     elif reason == JAVASCRIPT:
         marks &= _HAS_LOREM_IPSUM
     return end, num_spans, reason, marks
+
+
+@kernel
+def _copy(line: Bytes, cleaned: Cleaned, to: int) -> int:
+    """Copy a line behind what is kept; return its end."""
+    for at in range(len(line)):
+        cleaned.data[to + at] = line[at]
+    return to + len(line)
 
 
 @kernel
@@ -213,17 +238,22 @@ def _examine(line: Bytes, classes: Classes) -> Facts:
     """
     num_words, longest, marks, length, at = 0, 0, 0, 0, 0
     while at < len(line):
+        if _IS_PLAIN[line[at]]:
+            length += 1
+            at += 1
+            continue
         kind, width = class_at(line, at, classes)
         if kind & SPACE:
+            num_words += length > 0
             longest = max(longest, length)
             length = 0
         else:
-            num_words += length == 0 or (kind & ALONE and kind & ALPHABETIC) != 0
+            num_words += length > 0 and (kind & ALONE and kind & ALPHABETIC) != 0
             length += 1
             if width == 1 and _IS_REMARKABLE[line[at]]:
                 marks |= _marks_at(line, at)
         at += width
-    return Facts(num_words, max(longest, length), marks)
+    return Facts(num_words + (length > 0), max(longest, length), marks)
 
 
 @kernel
@@ -234,7 +264,7 @@ def _marks_at(line: Bytes, at: int) -> int:
     if line[at] == _CURLY:
         return _HAS_CURLY_BRACKET
     marks = 0
-    for phrase in range(len(_PHRASE_MARKS)):
+    for phrase in range(_FIRST_PHRASE[line[at]], _AFTER_PHRASES[line[at]]):
         start = at - _PHRASE_ANCHORS[phrase]
         letters = _PHRASE_BYTES[_PHRASE_STARTS[phrase] : _PHRASE_STARTS[phrase + 1]]
         if start >= 0 and _stands_at(line, start, letters):
@@ -366,6 +396,10 @@ def count_sentences(line: Bytes, tables: Tables, pieces: Any, tails: Any) -> int
     """
     num_sentences, is_ended, at = 1, False, 0
     while at < len(line):
+        if not is_ended:
+            at = _find_mark(line, at, tables.classes)
+            if at == len(line):
+                break
         kind, width = class_at(line, at, tables.classes)
         if kind & SPACE:
             at += width
@@ -386,6 +420,20 @@ def count_sentences(line: Bytes, tables: Tables, pieces: Any, tails: Any) -> int
                 is_ended = False
             at = pieces[piece]
     return num_sentences
+
+
+@kernel
+def _find_mark(line: Bytes, at: int, classes: Classes) -> int:
+    """Return where the next word starts that holds a mark which may end a sentence."""
+    word = at
+    while at < len(line):
+        kind, width = class_at(line, at, classes)
+        at += width
+        if kind & (SPACE | TERMINAL):
+            if kind & TERMINAL:
+                return word
+            word = at
+    return len(line)
 
 
 @kernel

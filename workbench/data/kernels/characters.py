@@ -152,6 +152,23 @@ def step_back(text: Bytes, at: int, start: int) -> int:
 
 
 @kernel
+def skip_plain(text: Bytes, at: int) -> int:
+    """Return the first byte from ``at`` on that is a control character or not ASCII.
+
+    Eight bytes at a time: a byte below 0x20 borrows from its highest bit.
+    """
+    high = np.uint64(0x8080808080808080)
+    while at + 8 <= len(text):
+        eight = load_eight_bytes(text, at)
+        if (eight | ((eight - np.uint64(0x2020202020202020)) & ~eight)) & high:
+            break
+        at += 8
+    while at < len(text) and 0x20 <= text[at] < 0x80:
+        at += 1
+    return at
+
+
+@kernel
 def skip_spaces(text: Bytes, at: int, end: int, classes: Classes) -> int:
     """Return the first byte from ``at`` on that starts a visible character, or ``end``."""
     while at < end:

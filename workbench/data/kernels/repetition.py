@@ -17,7 +17,7 @@ from workbench.data.kernels.characters import (
     skip_spaces,
     trim_spaces,
 )
-from workbench.data.kernels.compiled import kernel
+from workbench.data.kernels.compiled import allocator, kernel
 from workbench.data.kernels.hash_sets import clear_table, number_key
 from workbench.data.kernels.words import Counts, Words
 
@@ -45,7 +45,7 @@ class Room(NamedTuple):
     names: Any  # uint64 [words]: the number of each such sequence
 
 
-@kernel
+@allocator
 def room_for_repetition(num_bytes: int) -> Room:
     """Return room for the words and lines of texts of at most so many bytes."""
     num_keys = num_bytes + 2

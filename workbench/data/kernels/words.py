@@ -32,7 +32,7 @@ from workbench.data.kernels.characters import (
     hash_bytes,
     step_back,
 )
-from workbench.data.kernels.compiled import kernel
+from workbench.data.kernels.compiled import allocator, kernel
 from workbench.data.kernels.hash_sets import hash_set, is_in
 
 _COMPOSITE = PEELED_BEFORE | PEELED_AFTER | ALONE | JOINT
@@ -83,7 +83,7 @@ def word_tables() -> Tables:
     return Tables(character_classes(), hash_set([word.encode() for word in ABBREVIATIONS]))
 
 
-@kernel
+@allocator
 def room_for_words(num_bytes: int) -> Words:
     """Return room for the words of texts of at most so many bytes."""
     return Words(
