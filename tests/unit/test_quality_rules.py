@@ -20,6 +20,7 @@ from workbench.data.clean.undo import UndoSpec
 from workbench.data.clean.what_if import WhatIf
 from workbench.data.records import partitions, read_records
 from workbench.data.rules.c4 import LINE_REASONS
+from workbench.data.rules.rule import Bound
 
 ALL = {"gopher_repetition": True, "gopher_quality": True, "c4": True, "fineweb": True}
 PROSE = (
@@ -68,6 +69,21 @@ def test_no_two_rules_have_one_name() -> None:
     assert len(set(rewriting)) == len(rewriting)
     assert len(set(dropping)) == len(dropping)
     assert set(rewriting) & set(dropping) == {"personal_data"}  # which does either
+
+
+def test_the_guide_names_every_rule_of_a_family_with_its_setting_and_default() -> None:
+    guide = (Path(__file__).parents[2] / "docs/guides/clean-text.md").read_text()
+    told = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in guide.split("\n")
+            if line.startswith("| `")]  # fmt: skip
+    settings = CleanSpec.model_fields
+    assert [
+        (row[0], row[2], row[3]) for row in told if row[0][1:-1] not in LINE_REASONS.values()
+    ] == [
+        (f"`{check.rule}`", f"`{check.field}`", f"{check.sense} {settings[check.field].default}")
+        for check in SHIPPED_CHECKS
+        if isinstance(check, Bound) and check.switch
+    ]
+    assert [row[0][1:-1] for row in told][: len(LINE_REASONS)] == [*LINE_REASONS.values()]
 
 
 def test_running_text_passes_all_families_in_english_and_chinese(tmp_path: Path) -> None:
