@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 DROPPED = "dropped"
 CHANGED = "changed"
@@ -37,7 +38,9 @@ LEDGER_SCHEMA = pa.schema(
 _OF_THE_RECORD = ("id", "provenance")
 
 
-def ledger_rows(rows: npt.NDArray[np.int64], action: str, rule: str, **columns: Any) -> pa.Table:
+def ledger_rows(
+    rows: npt.NDArray[np.int64], action: str, rule: str | pa.Array, **columns: Any
+) -> pa.Table:
     """Return ledger rows whose ``id`` and ``provenance`` are still to be filled in."""
     count = len(rows)
     known = {"row": rows, "action": action, "rule": rule, **columns}
@@ -76,9 +79,9 @@ def join_entries(entries: list[pa.Table], records: pa.Table, first_row: int) -> 
 
 
 def count_rules(ledger: pa.Table, action: str) -> Counter[str]:
-    """Return how many records each rule dropped or changed."""
-    rows = zip(ledger["action"].to_pylist(), ledger["rule"].to_pylist(), strict=True)
-    return Counter(rule for found, rule in rows if found == action)
+    """Return how many records each rule dropped or changed, in however many places."""
+    found = ledger.filter(pc.equal(ledger["action"], action)).select(["row", "rule"])
+    return Counter(found.group_by(["row", "rule"]).aggregate([])["rule"].to_pylist())
 
 
 def by_falling_count(counts: Counter[str]) -> dict[str, int]:
