@@ -33,7 +33,7 @@ from workbench.data.sources.lines import LinesSource
 from workbench.data.sources.parquet import ParquetSource
 from workbench.data.sources.sql import SqlSource
 from workbench.data.split import SplitSpec
-from workbench.data.tokens import as_texts, normalise, shingle
+from workbench.data.tokens import as_texts
 
 FEW = settings(max_examples=10)
 
@@ -127,40 +127,6 @@ def test_cleaning_what_is_clean_drops_nothing(fresh: Any, texts: list[str]) -> N
 @given(text=HOSTILE | PHRASES | st.from_regex(r"[0-9 .()+@:a-f<>-]{0,40}", fullmatch=True))
 def test_redacting_twice_is_redacting_once(text: str) -> None:
     assert redact(redact(text)) == redact(text)
-
-
-# -- near-duplicates ------------------------------------------------------------------------------
-
-
-@settings(max_examples=30)
-@given(texts=st.lists(PHRASES, min_size=1, max_size=40), threshold=st.sampled_from([0.5, 0.7, 0.9]))
-def test_groups_are_those_that_comparing_every_pair_gives(
-    texts: list[str], threshold: float
-) -> None:
-    column = as_texts(pa.array(texts))
-    found = near_duplicates(column, threshold, 2)
-    assert found.keeper.tolist() == every_pair_compared(column, threshold)
-    is_copy = found.keeper != np.arange(len(texts))
-    assert (found.jaccard[is_copy] >= threshold).all()
-    assert (found.keeper[found.relative[is_copy]] == found.keeper[is_copy]).all()
-
-
-def every_pair_compared(texts: pa.Array, threshold: float) -> list[int]:
-    words = normalise(texts)
-    shingles = shingle(words, 2)
-    sets = [set(shingles.hashes[a:b].tolist())
-            for a, b in zip(shingles.offsets, shingles.offsets[1:], strict=False)]  # fmt: skip
-    keeper = list(range(len(sets)))
-    for right in range(len(sets)):
-        for left in range(right):
-            same = words[left].as_py() == words[right].as_py() and (
-                words[left].as_py() or texts[left].as_py() == texts[right].as_py()
-            )
-            both = len(sets[left] & sets[right])
-            if same or (both and both / len(sets[left] | sets[right]) >= threshold):
-                old, new = sorted((keeper[left], keeper[right]), reverse=True)
-                keeper = [new if k == old else k for k in keeper]
-    return keeper
 
 
 # -- split ----------------------------------------------------------------------------------------
