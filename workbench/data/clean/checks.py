@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from workbench.data.rules.contamination import CONTAMINATION_BOUND
 from workbench.data.rules.length import LENGTH_BOUNDS
 from workbench.data.rules.rule import Bound, Mask, as_mask
 from workbench.data.rules.spam import SPAM_BOUNDS
@@ -84,7 +85,8 @@ SHIPPED_CHECKS: tuple[Check, ...] = (
 def checks_of(spec: CleanSpec) -> list[Check]:
     """Return all checks in the order in which they name the reason of a drop."""
     users = [UserCheck(r.name, r.score) for r in spec.rules if r.kind != "rewrite"]
-    return [*SHIPPED_CHECKS, *users]
+    last = [CONTAMINATION_BOUND] if spec.has_test_texts else []
+    return [*SHIPPED_CHECKS, *users, *last]
 
 
 def held_against(check: Check, spec: CleanSpec) -> tuple[float | None, str | None]:

@@ -9,11 +9,13 @@ from pydantic import model_validator
 from workbench.core.spec import ArtifactName, DatasetRef, Spec, option
 from workbench.data.clean.checks import SHIPPED_CHECKS
 from workbench.data.clean.repairs import REPAIRS
+from workbench.data.rules.contamination import CONTAMINATION_BOUND, ContaminationSetting
 from workbench.data.rules.duplicate import REPETITION_RULES, DuplicateSetting
 from workbench.data.rules.html_residue import HtmlSetting
 from workbench.data.rules.language import LanguageSetting
 from workbench.data.rules.length import LengthSetting
 from workbench.data.rules.personal_data import PersonalDataSetting
+from workbench.data.rules.repeated_passage import PASSAGE_RULES, RepeatedPassageSetting
 from workbench.data.rules.spam import SpamSetting
 from workbench.data.rules.unicode_repair import UnicodeSetting
 from workbench.data.rules.user_rule import UserRuleSetting
@@ -39,7 +41,9 @@ class CleanInput(Spec):
 
 # Forms show the fields of the last base first: read this list from below.
 class CleanSpec(
+    ContaminationSetting,
     DuplicateSetting,
+    RepeatedPassageSetting,
     UserRuleSetting,
     LanguageSetting,
     SpamSetting,
@@ -55,6 +59,7 @@ class CleanSpec(
     @model_validator(mode="after")
     def _own_rules_have_own_names(self) -> Self:
         shipped = {*REPAIRS, *(check.rule for check in SHIPPED_CHECKS), *REPETITION_RULES}
+        shipped |= {*PASSAGE_RULES.values(), CONTAMINATION_BOUND.rule}
         for own in self.rules:
             if own.name in shipped:
                 raise ValueError(f"there is a rule called {own.name!r} already; name yours anew")

@@ -12,15 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from workbench.data.duplicates.candidates import plan_candidates, write_candidates
-from workbench.data.duplicates.edges import plan_edges, write_edges
-from workbench.data.duplicates.fingerprints import (
-    Fingerprints,
-    Likeness,
-    fingerprint,
-    identities_of,
-)
-from workbench.data.duplicates.groups import GroupPart, find_groups, open_groups
+from workbench.core.context import PartWriter
+from workbench.data.duplicates.fingerprints import Likeness, fingerprint, identities_of
+from workbench.data.duplicates.search import search
 
 _PARTITION_ROWS = 1 << 16
 
@@ -68,13 +62,11 @@ def near_duplicates(
         work = _Work(Path(scratch), at_safe_point)
         starts = range(0, max(len(texts), 1), _PARTITION_ROWS)
         slices = {f"texts-{start}": texts.slice(start, _PARTITION_ROWS) for start in starts}
-        taken = work.each(slices, lambda folder, own: fingerprint(folder, [own], likeness), 0.0)
-        fingerprints = Fingerprints.of(taken)
-        candidates = work.each(plan_candidates(fingerprints), write_candidates, 0.6)
-        edges = work.each(plan_edges(fingerprints, candidates), write_edges, 0.8)
-        part = GroupPart(fingerprints=fingerprints, candidates=candidates, edges=edges)
-        (folder,) = work.each({"groups": part}, find_groups, 0.95)
-        found = np.array(open_groups(folder))
+
+        def take(folder: Path, own: pa.Array) -> None:
+            fingerprint(folder, [own], likeness)
+
+        found = np.array(search(work.make(slices, take, "fingerprints"), work.make))
     return NearDuplicates(
         keeper=found["group"].astype(np.int64),
         relative=found["relative"].astype(np.int64),
@@ -82,18 +74,20 @@ def near_duplicates(
     )
 
 
+# Which share of the work is done before a step.
+_SHARE_DONE = {"fingerprints": 0.0, "candidates": 0.6, "near-duplicates": 0.8, "groups": 0.95}
+
+
 @dataclass(frozen=True)
 class _Work:
     folder: Path
     at_safe_point: Callable[[float], None]
 
-    def each(
-        self, parts: Mapping[str, Any], write: Callable[[Path, Any], None], done: float
-    ) -> list[Path]:
-        """Make parts one after the other; ``done`` is the share of all work before them."""
+    def make(self, parts: Mapping[str, Any], write: PartWriter, step: str) -> list[Path]:
+        """Make parts one after the other."""
         folders = []
         for key, value in parts.items():
-            self.at_safe_point(done)
+            self.at_safe_point(_SHARE_DONE[step])
             folder = self.folder / key
             folder.mkdir()
             write(folder, value)

@@ -90,3 +90,52 @@ def find_passages(
                 used += 1
             position = following
     return identities[:used], places[:used]
+
+
+@compiled
+def skip_break(data: Any, position: Integer, end: Integer, is_paragraph: bool) -> Integer:
+    """Return where the text goes on after a passage: past its blanks and its line break.
+
+    After a paragraph, past all blank lines.
+    """
+    while position < end and data[position] <= _SPACE:
+        position += 1
+        if data[position - 1] == _LINE_FEED and not is_paragraph:
+            break
+    return position
+
+
+@compiled
+def cut_spans(
+    data: Any, offsets: Any, rows: Any, starts: Any, ends: Any, is_paragraph: bool
+) -> tuple[Any, Any]:
+    """Return texts without the passages at these spans, which are sorted by row and start.
+
+    A passage goes with the blanks around it and its line break; where it was the last of its text,
+    so do the blanks before it.
+
+    Returns:
+        UTF-8 bytes, uint8, and the offsets of texts in them, int64 [n + 1].
+    """
+    out = np.empty(np.int64(offsets[-1] - offsets[0]), np.uint8)
+    out_offsets = np.zeros(len(offsets), np.int64)
+    used = place = np.int64(0)
+    for row in range(len(offsets) - 1):
+        text_end = np.int64(offsets[row + 1])
+        position, first = np.int64(offsets[row]), used
+        while place < len(rows) and rows[place] == row:
+            start = np.int64(offsets[row]) + starts[place]
+            while start > position and data[start - 1] <= _SPACE and data[start - 1] != _LINE_FEED:
+                start -= 1
+            out[used : used + start - position] = data[position:start]
+            used += start - position
+            end = np.int64(offsets[row]) + ends[place]
+            position = skip_break(data, end, text_end, is_paragraph)
+            place += 1
+            if position == text_end:
+                while used > first and out[used - 1] <= _SPACE:
+                    used -= 1
+        out[used : used + text_end - position] = data[position:text_end]
+        used += text_end - position
+        out_offsets[row + 1] = used
+    return out[:used], out_offsets

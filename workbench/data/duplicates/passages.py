@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -177,6 +178,35 @@ def read_spans(folders: Iterable[Path], first_row: int, end_row: int) -> Column:
     spans = np.concatenate(found)
     ordered: Column = spans[np.lexsort((spans["start"], spans["row"]))]
     return ordered
+
+
+def cut_passages(texts: pa.Array, spans: Column, unit: Literal["line", "paragraph"]) -> pa.Array:
+    """Return texts (large_string) without the passages at ``spans`` (SPAN).
+
+    Rows of spans are counted from the first text. A passage goes with its line break.
+    """
+    from workbench.data.duplicates.compiled import read_only
+    from workbench.data.duplicates.passage_kernels import cut_spans
+
+    rows, places = np.unique(spans["row"].astype(np.int64), return_inverse=True)
+    held = texts.take(pa.array(rows))
+    cut = []
+    row = 0
+    for data, offsets in text_slices([held]):
+        own = slice(*np.searchsorted(places, [row, row + len(offsets) - 1]))
+        left, starts = cut_spans(
+            data, offsets, read_only(places[own] - row),
+            read_only(spans["start"][own].astype(np.int64)),
+            read_only(spans["end"][own].astype(np.int64)), unit == "paragraph",
+        )  # fmt: skip
+        buffers = [None, pa.py_buffer(starts), pa.py_buffer(left)]
+        cut.append(pa.Array.from_buffers(pa.large_string(), len(starts) - 1, buffers))
+        row += len(offsets) - 1
+    if not cut:
+        return texts
+    mask = np.zeros(len(texts), dtype=bool)
+    mask[rows] = True
+    return pc.replace_with_mask(texts, pa.array(mask), pa.concat_arrays(cut))
 
 
 def _open(folder: Path) -> tuple[Column, Column]:
