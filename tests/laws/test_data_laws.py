@@ -63,8 +63,27 @@ HOSTILE = st.text(max_size=30) | st.sampled_from(
 TEXTS = st.lists(PHRASES | HOSTILE, min_size=1, max_size=25)
 
 
+# What other records and test sets decide, on texts of several lines.
+PAGES = st.lists(st.lists(PHRASES, max_size=4).map("\n".join) | HOSTILE, min_size=1, max_size=25)
+EXAM = ["good bad phone the", "the phone\ngood good bad", "很好"]
+BEYOND_A_RECORD = st.fixed_dictionaries({
+    "repeated_passages": st.sampled_from(["keep", "lines", "paragraphs"]),
+    "passage_min_characters": st.integers(1, 12), "passage_min_records": st.integers(2, 3),
+    "passage_keep_first": st.booleans(),
+    "test_sets": st.sampled_from([[], ["exam"]]), "test_sequence_words": st.integers(3, 6),
+    "max_test_overlap": st.sampled_from([0.0, 0.5]), "protect": st.sampled_from([[], ["test"]]),
+})  # fmt: skip
+
+
 def run_on(folder: Path, dataset: Artifact, spec: Spec) -> dict[str, Artifact]:
-    return FolderRun(folder, {"comments@latest": dataset}).run(spec)
+    inputs = {"comments@latest": dataset}
+    if isinstance(spec, CleanSpec) and spec.test_sets:
+        inputs["exam@latest"] = data_set(folder / "exam", EXAM)
+    return FolderRun(folder, inputs).run(spec)
+
+
+def sources_of(count: int) -> list[str]:
+    return ["test" if row % 5 == 3 or row == 0 else "web" for row in range(count)]
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +132,44 @@ def test_undoing_everything_gives_the_original_byte_for_byte(
 
 
 @FEW
+@given(texts=PAGES, setting=BEYOND_A_RECORD)
+def test_what_others_decide_is_undone_byte_for_byte(
+    fresh: Any, texts: list[str], setting: dict[str, Any]
+) -> None:
+    folder = fresh()
+    original = data_set(folder, texts, source=sources_of(len(texts)), partition_rows=7)
+    made = run_on(folder / "run", original, CleanSpec(dataset="comments", **setting))
+    inputs = {"comments@latest": original, "clean@latest": made["dataset"],
+              "ledger@latest": made["ledger"]}  # fmt: skip
+    spec = UndoSpec(original="comments", cleaned="clean", ledger="ledger")
+    undone = FolderRun(folder / "undo", inputs).run(spec)["dataset"]
+    assert read_records(undone).equals(read_records(original))
+
+
+@FEW
+@given(
+    texts=PAGES, setting=BEYOND_A_RECORD, min_words=st.integers(0, 3),
+    max_test_overlap=st.sampled_from([0.0, 0.4, 1.0]),
+)  # fmt: skip
+def test_what_if_decides_as_a_new_run_does_whatever_others_decide(
+    fresh: Any, texts: list[str], setting: dict[str, Any], min_words: int, max_test_overlap: float
+) -> None:
+    folder = fresh()
+    dataset = data_set(folder, texts, source=sources_of(len(texts)))
+    now = CleanSpec(dataset="comments", near_duplicate_jaccard=0.6, **setting)
+    moved: dict[str, Any] = {"min_words": min_words}
+    if now.test_sets:
+        moved["max_test_overlap"] = max_test_overlap
+    what_if = WhatIf(run_on(folder / "now", dataset, now)["scores"])
+    then = CleanSpec.parse({**now.model_dump(), **moved})
+    made = run_on(folder / "then", dataset, then)["dataset"]
+    decision = what_if.decide(**moved)
+    ids = np.array(read_records(dataset)["id"].to_pylist())
+    assert ids[decision.kept].tolist() == read_records(made)["id"].to_pylist()
+    assert decision.dropped == made.summary["dropped"]
+
+
+@FEW
 @given(
     texts=TEXTS,
     settings_then=st.fixed_dictionaries({}, optional={
@@ -137,19 +194,21 @@ def test_what_if_decides_as_a_new_run_does(
     assert what_if.decide().num_kept == what_if.num_rows - sum(what_if.decide().dropped.values())
 
 
-@FEW
-@given(texts=TEXTS, partition_rows=st.integers(1, 7))
+@settings(max_examples=20)
+@given(texts=TEXTS | PAGES, partition_rows=st.integers(1, 7), setting=st.just({}) | BEYOND_A_RECORD)
 def test_cleaning_does_not_depend_on_partitions(
-    fresh: Any, texts: list[str], partition_rows: int
+    fresh: Any, texts: list[str], partition_rows: int, setting: dict[str, Any]
 ) -> None:
     folder = fresh()
-    spec = CleanSpec(dataset="comments", near_duplicate_jaccard=0.6)
+    spec = CleanSpec(dataset="comments", near_duplicate_jaccard=0.6, **setting)
+    source = sources_of(len(texts))
     whole, parted = (
         run_on(
-            folder / f"run-{rows}", data_set(folder / str(rows), texts, partition_rows=rows), spec
+            folder / f"run-{rows}",
+            data_set(folder / str(rows), texts, partition_rows=rows, source=source), spec,
         )
         for rows in (1000, partition_rows)
-    )
+    )  # fmt: skip
     assert {n: a.version for n, a in whole.items()} == {n: a.version for n, a in parted.items()}
 
 

@@ -30,8 +30,10 @@ from workbench.data.duplicates.contamination import (
 from workbench.data.duplicates.fingerprints import Likeness, identities_of
 from workbench.data.duplicates.parts import cut_evenly
 from workbench.data.duplicates.passages import (
+    SPAN,
     Passages,
     PassageSetting,
+    cut_passages,
     find_passages,
     plan_repeats,
     read_spans,
@@ -162,6 +164,46 @@ def test_repeated_passages_are_those_that_reading_all_lines_finds(
     assert found == expected
     middle = read_spans(repeats, 1, 3)
     assert [int(row) for row in middle["row"]] == [e[0] for e in expected if 1 <= e[0] < 3]
+
+
+@MODERATE
+@given(
+    texts=st.lists(LINES.map("\n".join), min_size=1, max_size=8), setting=PASSAGE_SETTING,
+    chosen=st.sets(st.integers(0, 30)),
+)  # fmt: skip
+def test_a_text_loses_its_passages_and_nothing_else(
+    fresh: Any, texts: list[str], setting: PassageSetting, chosen: set[int]
+) -> None:
+    folder = fresh()
+    find_passages(folder, [pa.array(texts)], setting)
+    found = np.load(folder / "passages.npy")
+    found = found[np.lexsort((found["start"], found["row"]))]
+    spans = np.zeros(len(found), SPAN)
+    for name in ("row", "start", "end"):
+        spans[name] = found[name]
+    spans = spans[[place for place in range(len(spans)) if place in chosen]]
+    cut = cut_passages(as_texts(pa.array(texts)), spans, setting.unit)
+    cut.validate(full=True)
+    for row, (before, after) in enumerate(zip(texts, cut.to_pylist(), strict=True)):
+        own = [(int(s["start"]), int(s["end"])) for s in spans[spans["row"] == row]]
+        data = before.encode()
+        left = b"".join(
+            data[end:start]
+            for end, start in zip([0, *(e for _, e in own)], [*(s for s, _ in own), len(data)],
+                                  strict=True)
+        ).decode()  # fmt: skip
+        assert after.split() == left.split() if own else after == before
+        if setting.unit == "line" and own:
+            assert after.rstrip() == "\n".join(_lines_but(before, own)).rstrip()
+
+
+def _lines_but(text: str, spans: list[tuple[int, int]]) -> list[str]:
+    starts = {start for start, _ in spans}
+    return [
+        line
+        for begin, line in _passages(text, "line")
+        if len(text[: begin + len(line) - len(line.lstrip())].encode()) not in starts
+    ]
 
 
 def _repeated(texts: list[str], setting: PassageSetting) -> list[tuple[int, int, int, int]]:
