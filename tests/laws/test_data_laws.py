@@ -35,7 +35,7 @@ from workbench.data.sources.lines import LinesSource
 from workbench.data.sources.parquet import ParquetSource
 from workbench.data.sources.sql import SqlSource
 from workbench.data.split import SplitSpec
-from workbench.data.tokens import as_texts, normalise, shingle
+from workbench.data.tokens import as_texts
 
 FEW = settings(max_examples=10)
 
@@ -92,8 +92,27 @@ CLEANINGS = st.tuples(TEXTS, st.just({})) | st.tuples(
 )
 
 
+# What other records and test sets decide, on texts of several lines.
+PAGES = st.lists(st.lists(PHRASES, max_size=4).map("\n".join) | HOSTILE, min_size=1, max_size=25)
+EXAM = ["good bad phone the", "the phone\ngood good bad", "很好"]
+BEYOND_A_RECORD = st.fixed_dictionaries({
+    "repeated_passages": st.sampled_from(["keep", "lines", "paragraphs"]),
+    "passage_min_characters": st.integers(1, 12), "passage_min_records": st.integers(2, 3),
+    "passage_keep_first": st.booleans(),
+    "test_sets": st.sampled_from([[], ["exam"]]), "test_sequence_words": st.integers(3, 6),
+    "max_test_overlap": st.sampled_from([0.0, 0.5]), "protect": st.sampled_from([[], ["test"]]),
+})  # fmt: skip
+
+
 def run_on(folder: Path, dataset: Artifact, spec: Spec) -> dict[str, Artifact]:
-    return FolderRun(folder, {"comments@latest": dataset}).run(spec)
+    inputs = {"comments@latest": dataset}
+    if isinstance(spec, CleanSpec) and spec.test_sets:
+        inputs["exam@latest"] = data_set(folder / "exam", EXAM)
+    return FolderRun(folder, inputs).run(spec)
+
+
+def sources_of(count: int) -> list[str]:
+    return ["test" if row % 5 == 3 or row == 0 else "web" for row in range(count)]
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +160,44 @@ def test_undoing_everything_gives_the_original_byte_for_byte(
     spec = UndoSpec(original="comments", cleaned="clean", ledger="ledger")
     undone = FolderRun(folder / "undo", inputs).run(spec)["dataset"]
     assert read_records(undone).equals(read_records(original))
+
+
+@FEW
+@given(texts=PAGES, setting=BEYOND_A_RECORD)
+def test_what_others_decide_is_undone_byte_for_byte(
+    fresh: Any, texts: list[str], setting: dict[str, Any]
+) -> None:
+    folder = fresh()
+    original = data_set(folder, texts, source=sources_of(len(texts)), partition_rows=7)
+    made = run_on(folder / "run", original, CleanSpec(dataset="comments", **setting))
+    inputs = {"comments@latest": original, "clean@latest": made["dataset"],
+              "ledger@latest": made["ledger"]}  # fmt: skip
+    spec = UndoSpec(original="comments", cleaned="clean", ledger="ledger")
+    undone = FolderRun(folder / "undo", inputs).run(spec)["dataset"]
+    assert read_records(undone).equals(read_records(original))
+
+
+@FEW
+@given(
+    texts=PAGES, setting=BEYOND_A_RECORD, min_words=st.integers(0, 3),
+    max_test_overlap=st.sampled_from([0.0, 0.4, 1.0]),
+)  # fmt: skip
+def test_what_if_decides_as_a_new_run_does_whatever_others_decide(
+    fresh: Any, texts: list[str], setting: dict[str, Any], min_words: int, max_test_overlap: float
+) -> None:
+    folder = fresh()
+    dataset = data_set(folder, texts, source=sources_of(len(texts)))
+    now = CleanSpec(dataset="comments", near_duplicate_jaccard=0.6, **setting)
+    moved: dict[str, Any] = {"min_words": min_words}
+    if now.test_sets:
+        moved["max_test_overlap"] = max_test_overlap
+    what_if = WhatIf(run_on(folder / "now", dataset, now)["scores"])
+    then = CleanSpec.parse({**now.model_dump(), **moved})
+    made = run_on(folder / "then", dataset, then)["dataset"]
+    decision = what_if.decide(**moved)
+    ids = np.array(read_records(dataset)["id"].to_pylist())
+    assert ids[decision.kept].tolist() == read_records(made)["id"].to_pylist()
+    assert decision.dropped == made.summary["dropped"]
 
 
 @FEW
@@ -221,20 +278,22 @@ def test_lines_that_went_and_lines_that_stayed_are_the_text(fresh: Any, texts: l
         assert kept.get(f"{row}-{hash_of(text)}", "").split() == rest.decode().split()
 
 
-@FEW
-@given(cleaning=CLEANINGS, partition_rows=st.integers(1, 7))
+@settings(max_examples=20)
+@given(cleaning=CLEANINGS | st.tuples(PAGES, BEYOND_A_RECORD), partition_rows=st.integers(1, 7))
 def test_cleaning_does_not_depend_on_partitions(
     fresh: Any, cleaning: tuple[list[str], dict[str, Any]], partition_rows: int
 ) -> None:
     folder = fresh()
     texts, setting = cleaning
     spec = CleanSpec(dataset="comments", near_duplicate_jaccard=0.6, **setting)
+    source = sources_of(len(texts))
     whole, parted = (
         run_on(
-            folder / f"run-{rows}", data_set(folder / str(rows), texts, partition_rows=rows), spec
+            folder / f"run-{rows}",
+            data_set(folder / str(rows), texts, partition_rows=rows, source=source), spec,
         )
         for rows in (1000, partition_rows)
-    )
+    )  # fmt: skip
     assert {n: a.version for n, a in whole.items()} == {n: a.version for n, a in parted.items()}
 
 
@@ -252,40 +311,6 @@ def test_cleaning_what_is_clean_drops_nothing(fresh: Any, texts: list[str]) -> N
 @given(text=HOSTILE | PHRASES | st.from_regex(r"[0-9 .()+@:a-f<>-]{0,40}", fullmatch=True))
 def test_redacting_twice_is_redacting_once(text: str) -> None:
     assert redact(redact(text)) == redact(text)
-
-
-# -- near-duplicates ------------------------------------------------------------------------------
-
-
-@settings(max_examples=30)
-@given(texts=st.lists(PHRASES, min_size=1, max_size=40), threshold=st.sampled_from([0.5, 0.7, 0.9]))
-def test_groups_are_those_that_comparing_every_pair_gives(
-    texts: list[str], threshold: float
-) -> None:
-    column = as_texts(pa.array(texts))
-    found = near_duplicates(column, threshold, 2)
-    assert found.keeper.tolist() == every_pair_compared(column, threshold)
-    is_copy = found.keeper != np.arange(len(texts))
-    assert (found.jaccard[is_copy] >= threshold).all()
-    assert (found.keeper[found.relative[is_copy]] == found.keeper[is_copy]).all()
-
-
-def every_pair_compared(texts: pa.Array, threshold: float) -> list[int]:
-    words = normalise(texts)
-    shingles = shingle(words, 2)
-    sets = [set(shingles.hashes[a:b].tolist())
-            for a, b in zip(shingles.offsets, shingles.offsets[1:], strict=False)]  # fmt: skip
-    keeper = list(range(len(sets)))
-    for right in range(len(sets)):
-        for left in range(right):
-            same = words[left].as_py() == words[right].as_py() and (
-                words[left].as_py() or texts[left].as_py() == texts[right].as_py()
-            )
-            both = len(sets[left] & sets[right])
-            if same or (both and both / len(sets[left] | sets[right]) >= threshold):
-                old, new = sorted((keeper[left], keeper[right]), reverse=True)
-                keeper = [new if k == old else k for k in keeper]
-    return keeper
 
 
 # -- split ----------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workbench.data.rules.c4 import C4_BOUNDS
+from workbench.data.rules.contamination import CONTAMINATION_BOUND
 from workbench.data.rules.fineweb import FINEWEB_BOUNDS
 from workbench.data.rules.gopher import GOPHER_QUALITY_BOUNDS, GOPHER_REPETITION_BOUNDS
 from workbench.data.rules.length import LENGTH_BOUNDS
@@ -95,7 +96,8 @@ def checks_of(spec: CleanSpec) -> list[Check]:
     """
     shipped = [c for c in SHIPPED_CHECKS if not (isinstance(c, Bound) and c.is_off(spec))]
     users = [UserCheck(r.name, r.score) for r in spec.rules if r.kind != "rewrite"]
-    return [*shipped, *users]
+    last = [CONTAMINATION_BOUND] if spec.has_test_texts else []
+    return [*shipped, *users, *last]
 
 
 def held_against(check: Check, spec: CleanSpec) -> tuple[float | None, str | None]:

@@ -31,7 +31,7 @@ LEDGER_SCHEMA = pa.schema(
         pa.field("end", pa.int32()),  # the byte after its last
         pa.field("provenance", pa.string(), nullable=False),
         pa.field("keeper", pa.string()),  # duplicates: the record that stays for the group
-        pa.field("relative", pa.string()),  # duplicates: the record that this one resembles
+        pa.field("relative", pa.string()),  # the record, or test text, that this one resembles
         pa.field("jaccard", pa.float32()),  # duplicates: exact similarity to the relative
     ]
 )
@@ -97,7 +97,8 @@ def reason_words(row: Mapping[str, Any]) -> str:
     """Return what a rule measured and held it against, for people; empty where it says nothing."""
     if row["jaccard"] is not None:
         return f"{row['jaccard']:.3g} like {row['relative']}; {row['keeper']} stays"
+    like = "" if row["relative"] is None else f": {row['relative']}"
     if row["value"] is None:
-        return str(row["detail"] or "")
+        return f"{row['detail'] or ''}{like}"
     bound = "" if row["threshold"] is None else f" {row['threshold']:g}"
-    return f"{row['value']:.4g}, {row['detail'] or ''}{bound}"
+    return f"{row['value']:.4g}, {row['detail'] or ''}{bound}{like}"

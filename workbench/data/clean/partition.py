@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict
 
 from workbench.data.clean.checks import Scores, checks_of, held_against
+from workbench.data.clean.contamination import measure_overlaps, name_test_texts
 from workbench.data.clean.decide import first_failing
 from workbench.data.clean.ledger import CHANGED, DROPPED, join_entries, ledger_rows, reason_words
+from workbench.data.clean.passages import cut_repeated
 from workbench.data.clean.repairs import LINE_RULES, REPAIRS
 from workbench.data.clean.spec import CleanSpec
+from workbench.data.rules.contamination import CONTAMINATION_BOUND
 from workbench.data.rules.language import judge_language
 from workbench.data.rules.length import measure_length
 from workbench.data.rules.measure import Family
 from workbench.data.rules.measure import measure as measure_documents
 from workbench.data.rules.personal_data import redact, redact_personal_data
+from workbench.data.rules.repeated_passage import PASSAGE_RULES
 from workbench.data.rules.rule import (
     Columns,
     Judgement,
@@ -50,13 +56,35 @@ class Cleaned:
     examples: list[dict[str, str]]  # before and after each rule
 
 
-def clean_partition(records: pa.Table, first_row: int, spec: CleanSpec) -> Cleaned:
+class Surroundings(BaseModel):
+    """What is known of the world outside of a partition, as folders and files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    files: tuple[Path, ...] = ()  # all partitions of the input
+    repeated: tuple[Path, ...] = ()  # spans of passages that other records hold, too
+    test_texts: Path | None = None
+
+
+def clean_partition(
+    records: pa.Table, first_row: int, spec: CleanSpec, around: Surroundings
+) -> Cleaned:
     """Repair, measure and judge the records of a partition, each by itself."""
     original = as_texts(records["text"])
-    protected = as_mask(pc.is_in(records["source"], pa.array(spec.protect, pa.string())))
+    protected = is_protected(records, spec)
     repaired = repair(original, records, protected, spec)
     entries, examples = repaired.entries, repaired.examples
+    if around.repeated:
+        before = repaired.texts
+        repaired.texts, cut = cut_repeated(
+            before, first_row, protected, around.repeated, around.files, spec
+        )
+        entries.append(cut)
+        examples += _cut_examples(before, repaired.texts, spec)
     scores = measure(repaired.texts, records, spec, repaired.whole) | repaired.scores
+    if around.test_texts:
+        overlaps = measure_overlaps(repaired.texts, around.test_texts)
+        scores[CONTAMINATION_BOUND.score] = overlaps.share
     checks = checks_of(spec)
     reason = first_failing(scores, checks, spec)
     reason[protected] = 0
@@ -64,10 +92,18 @@ def clean_partition(records: pa.Table, first_row: int, spec: CleanSpec) -> Clean
         rows = np.flatnonzero(reason == number)
         if len(rows):
             entries.append(_drops(rows, check, scores, spec))
+            if check is CONTAMINATION_BOUND and around.test_texts:
+                test_rows = overlaps.test_row[rows]
+                entries[-1] = name_test_texts(entries[-1], test_rows, around.test_texts)
             examples += _dropped_examples(check.rule, rows, original, entries[-1], spec)
     cleaned = _with_columns(records, repaired.texts, scores["language"])
     ledger = join_entries([ledger_rows(np.arange(0), DROPPED, ""), *entries], records, first_row)
     return Cleaned(cleaned, pa.table(dict(scores)), reason > 0, protected, ledger, examples)
+
+
+def is_protected(records: pa.Table, spec: CleanSpec) -> Mask:
+    """Return which records are of a source that loses nothing; [n]."""
+    return as_mask(pc.is_in(records["source"], pa.array(spec.protect, pa.string())))
 
 
 @dataclass
@@ -141,7 +177,8 @@ def _changes(
 def rule_order(spec: CleanSpec) -> list[str]:
     """Return the names of all rules in the order in which they are applied."""
     own = [found.name for found in spec.rules if found.kind == "rewrite"]
-    return [*REPAIRS, *own, *LINE_RULES, *(check.rule for check in checks_of(spec))]
+    cut = [rule for unit, rule in PASSAGE_RULES.items() if unit == spec.repeated_passages]
+    return [*REPAIRS, *own, *LINE_RULES, *cut, *(check.rule for check in checks_of(spec))]
 
 
 def _repairs(records: pa.Table, spec: CleanSpec) -> dict[str, Rule]:
@@ -240,6 +277,12 @@ def _changed_examples(
         start = _first_difference(old, new)
         examples.append(_example(rule, old[start:], new[start:]))
     return examples
+
+
+def _cut_examples(before: pa.Array, after: pa.Array, spec: CleanSpec) -> list[dict[str, str]]:
+    rows = pa.array(np.flatnonzero(as_mask(pc.not_equal(after, before)))[:EXAMPLES_PER_RULE])
+    rule = PASSAGE_RULES[spec.repeated_passages]
+    return _changed_examples(rule, before.take(rows), after.take(rows), spec)
 
 
 def _dropped_examples(
