@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from data_sets import data_set
+from data_sets import data_set, hash_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -62,6 +62,35 @@ HOSTILE = st.text(max_size=30) | st.sampled_from(
 )
 TEXTS = st.lists(PHRASES | HOSTILE, min_size=1, max_size=25)
 
+# Documents: lines that some rule of Gopher, C4 or FineWeb looks at.
+LINES = st.sampled_from(
+    [
+        "The cat sat on the mat and looked at the moon.",
+        "It was good to be there with them!",
+        "Home | About",
+        "We use cookies on this site.",
+        "Please enable javascript to go on.",
+        "A fact that is known [1] and cited [edit].",
+        "- a point of a list",
+        "and so on ...",
+        "if (x) { y(); }",
+        "Lorem ipsum dolor sit amet.",
+        "今天的天气很好，我和他去公园散步。",
+        "",
+        "# # # #",
+    ]
+)
+DOCUMENTS = st.lists(LINES, max_size=12).map("\n".join)
+QUALITY: dict[str, Any] = {
+    "gopher_repetition": True, "gopher_max_duplicate_lines": 0.5, "gopher_max_top_2_gram": 0.5,
+    "gopher_quality": True, "gopher_min_words": 5, "gopher_min_stop_words": 1,
+    "c4": True, "c4_min_sentences": 1, "fineweb": True, "fineweb_max_copied_lines": 0.4,
+}  # fmt: skip
+# Texts with the settings they are cleaned with: as comments are, and as web documents are.
+CLEANINGS = st.tuples(TEXTS, st.just({})) | st.tuples(
+    st.lists(DOCUMENTS | HOSTILE, min_size=1, max_size=15), st.just(QUALITY)
+)
+
 
 # What other records and test sets decide, on texts of several lines.
 PAGES = st.lists(st.lists(PHRASES, max_size=4).map("\n".join) | HOSTILE, min_size=1, max_size=25)
@@ -96,13 +125,14 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @FEW
-@given(texts=TEXTS)
+@given(cleaning=CLEANINGS)
 def test_what_came_in_is_what_was_kept_and_what_the_ledger_dropped(
-    fresh: Any, texts: list[str]
+    fresh: Any, cleaning: tuple[list[str], dict[str, Any]]
 ) -> None:
     folder = fresh()
+    texts, setting = cleaning
     dataset = data_set(folder, texts)
-    outputs = run_on(folder / "run", dataset, CleanSpec(dataset="comments"))
+    outputs = run_on(folder / "run", dataset, CleanSpec(dataset="comments", **setting))
     ledger = read_records(outputs["ledger"]).to_pylist()
     kept = read_records(outputs["dataset"]).to_pylist()
     ids = read_records(dataset)["id"].to_pylist()
@@ -117,13 +147,14 @@ def test_what_came_in_is_what_was_kept_and_what_the_ledger_dropped(
 
 
 @FEW
-@given(texts=TEXTS, partition_rows=st.integers(1, 7))
+@given(cleaning=CLEANINGS, partition_rows=st.integers(1, 7))
 def test_undoing_everything_gives_the_original_byte_for_byte(
-    fresh: Any, texts: list[str], partition_rows: int
+    fresh: Any, cleaning: tuple[list[str], dict[str, Any]], partition_rows: int
 ) -> None:
     folder = fresh()
+    texts, setting = cleaning
     original = data_set(folder, texts, partition_rows=partition_rows)
-    made = run_on(folder / "run", original, CleanSpec(dataset="comments"))
+    made = run_on(folder / "run", original, CleanSpec(dataset="comments", **setting))
     inputs = {"comments@latest": original, "clean@latest": made["dataset"],
               "ledger@latest": made["ledger"]}  # fmt: skip
     spec = UndoSpec(original="comments", cleaned="clean", ledger="ledger")
@@ -194,12 +225,71 @@ def test_what_if_decides_as_a_new_run_does(
     assert what_if.decide().num_kept == what_if.num_rows - sum(what_if.decide().dropped.values())
 
 
-@settings(max_examples=20)
-@given(texts=TEXTS | PAGES, partition_rows=st.integers(1, 7), setting=st.just({}) | BEYOND_A_RECORD)
-def test_cleaning_does_not_depend_on_partitions(
-    fresh: Any, texts: list[str], partition_rows: int, setting: dict[str, Any]
+@FEW
+@given(
+    texts=st.lists(DOCUMENTS, min_size=1, max_size=15),
+    settings_then=st.fixed_dictionaries({}, optional={
+        "gopher_repetition": st.just(False), "gopher_quality": st.just(False),
+        "fineweb": st.just(False), "gopher_max_duplicate_lines": st.none() | st.floats(0, 1),
+        "gopher_max_duplicate_5_grams": st.sampled_from([0.0, 0.5, 1.0]),
+        "gopher_min_words": st.none() | st.integers(0, 60),
+        "gopher_min_alphabetic_words": st.sampled_from([0.1, 0.5, 1.0]),
+        "gopher_min_stop_words": st.none() | st.integers(0, 5),
+        "c4_min_sentences": st.none() | st.integers(0, 5),
+        "c4_max_curly_bracket_lines": st.none() | st.integers(0, 2),
+        "fineweb_max_short_lines": st.none() | st.floats(0, 1),
+    }),
+)  # fmt: skip
+def test_what_if_decides_as_a_new_run_does_for_documents(
+    fresh: Any, texts: list[str], settings_then: dict[str, Any]
 ) -> None:
     folder = fresh()
+    dataset = data_set(folder, texts)
+    now = CleanSpec(dataset="comments", near_duplicate_jaccard=0.6, **QUALITY)
+    what_if = WhatIf(run_on(folder / "now", dataset, now)["scores"])
+    then = CleanSpec.parse({**now.model_dump(), **settings_then})
+    made = run_on(folder / "then", dataset, then)["dataset"]
+    decision = what_if.decide(**settings_then)
+    ids = np.array(read_records(dataset)["id"].to_pylist())
+    assert ids[decision.kept].tolist() == read_records(made)["id"].to_pylist()
+    assert decision.dropped == made.summary["dropped"]
+
+
+@FEW
+@given(texts=st.lists(DOCUMENTS, min_size=1, max_size=15))
+def test_lines_that_went_and_lines_that_stayed_are_the_text(fresh: Any, texts: list[str]) -> None:
+    folder = fresh()
+    spec = CleanSpec(
+        dataset="comments", c4=True, c4_max_lorem_ipsum_lines=None, c4_min_sentences=None,
+        c4_max_curly_bracket_lines=None, repair_unicode=False, strip_html=False,
+        tidy_whitespace=False, personal_data="keep", min_words=0, max_symbol_share=1,
+        max_repeat_share=1, drop_exact_duplicates=False, near_duplicate_jaccard=0,
+    )  # fmt: skip
+    made = run_on(folder / "run", data_set(folder, texts), spec)
+    kept = {r["id"]: r["text"] for r in read_records(made["dataset"]).to_pylist()}
+    taken = [r for r in read_records(made["ledger"]).to_pylist() if r["rule"] != "c4_lines"]
+    for row, text in enumerate(texts):
+        rest, done = b"", 0
+        for piece in taken:
+            if piece["row"] == row and piece["action"] == "changed":
+                rest, done = rest + text.encode()[done : piece["start"]], piece["end"]
+        rest += text.encode()[done:]
+        # A text of which nothing is left is dropped as empty.
+        assert kept.get(f"{row}-{hash_of(text)}", "").split() == rest.decode().split()
+
+
+@settings(max_examples=20)
+@given(
+    cleaning=CLEANINGS | st.tuples(PAGES, BEYOND_A_RECORD)
+    | st.tuples(st.lists(DOCUMENTS, min_size=1, max_size=15), BEYOND_A_RECORD.map(
+        lambda beyond: {**QUALITY, **beyond})),
+    partition_rows=st.integers(1, 7),
+)  # fmt: skip
+def test_cleaning_does_not_depend_on_partitions(
+    fresh: Any, cleaning: tuple[list[str], dict[str, Any]], partition_rows: int
+) -> None:
+    folder = fresh()
+    texts, setting = cleaning
     spec = CleanSpec(dataset="comments", near_duplicate_jaccard=0.6, **setting)
     source = sources_of(len(texts))
     whole, parted = (

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from workbench.core.context import RunContext
@@ -27,6 +29,7 @@ from workbench.data.duplicates.passages import (
     write_repeats,
 )
 from workbench.data.duplicates.search import search
+from workbench.data.rules.rule import as_mask
 from workbench.data.tokens import as_texts
 
 Rows = npt.NDArray[np.int64]
@@ -121,5 +124,6 @@ def write_passages_of(folder: Path, part: list[Any]) -> None:
     path, values = part
     spec = CleanSpec.parse(values)
     records = pq.read_table(path)
-    texts, _, _ = repair(as_texts(records["text"]), records, spec)
-    find_passages(folder, [texts], passage_setting(spec))
+    protected = as_mask(pc.is_in(records["source"], pa.array(spec.protect, pa.string())))
+    repaired = repair(as_texts(records["text"]), records, protected, spec)
+    find_passages(folder, [repaired.texts], passage_setting(spec))

@@ -8,9 +8,12 @@ from pydantic import model_validator
 
 from workbench.core.spec import ArtifactName, DatasetRef, Spec, option
 from workbench.data.clean.checks import SHIPPED_CHECKS
-from workbench.data.clean.repairs import REPAIRS
+from workbench.data.clean.repairs import LINE_RULES, REPAIRS
+from workbench.data.rules.c4 import LINE_REASONS, C4Setting
 from workbench.data.rules.contamination import CONTAMINATION_BOUND, ContaminationSetting
 from workbench.data.rules.duplicate import REPETITION_RULES, DuplicateSetting
+from workbench.data.rules.fineweb import FineWebSetting
+from workbench.data.rules.gopher import GopherSetting
 from workbench.data.rules.html_residue import HtmlSetting
 from workbench.data.rules.language import LanguageSetting
 from workbench.data.rules.length import LengthSetting
@@ -45,6 +48,9 @@ class CleanSpec(
     DuplicateSetting,
     RepeatedPassageSetting,
     UserRuleSetting,
+    FineWebSetting,
+    C4Setting,
+    GopherSetting,
     LanguageSetting,
     SpamSetting,
     LengthSetting,
@@ -58,7 +64,8 @@ class CleanSpec(
 
     @model_validator(mode="after")
     def _own_rules_have_own_names(self) -> Self:
-        shipped = {*REPAIRS, *(check.rule for check in SHIPPED_CHECKS), *REPETITION_RULES}
+        repairs = {*REPAIRS, *LINE_RULES, *LINE_REASONS.values()}
+        shipped = repairs | {*(check.rule for check in SHIPPED_CHECKS), *REPETITION_RULES}
         shipped |= {*PASSAGE_RULES.values(), CONTAMINATION_BOUND.rule}
         for own in self.rules:
             if own.name in shipped:

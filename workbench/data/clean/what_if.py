@@ -184,5 +184,5 @@ def _unbounded(own: UserRule) -> UserRule:
 
 def _fields_of(check: Check) -> list[str]:
     if isinstance(check, Bound):
-        return [name for name in (check.field, check.switch) if name]
+        return check.movable_fields
     return ["languages"] if check.rule == "language" else ["rules"]
