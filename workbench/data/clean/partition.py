@@ -71,11 +71,18 @@ def clean_partition(
 ) -> Cleaned:
     """Repair, measure and judge the records of a partition, each by itself."""
     original = as_texts(records["text"])
-    protected = as_mask(pc.is_in(records["source"], pa.array(spec.protect, pa.string())))
+    protected = is_protected(records, spec)
     repaired = repair(original, records, protected, spec)
-    if around.repeated:
-        repaired.cut(first_row, protected, around, spec)
     entries, examples = repaired.entries, repaired.examples
+    if around.repeated:
+        before = repaired.texts
+        repaired.texts, cut = cut_repeated(
+            before, first_row, protected, around.repeated, around.files, spec
+        )
+        if repaired.whole is before:  # no line went before: rules see what is left
+            repaired.whole = repaired.texts
+        entries.append(cut)
+        examples += _cut_examples(before, repaired.texts, spec)
     scores = measure(repaired.texts, records, spec, repaired.whole) | repaired.scores
     if around.test_texts:
         overlaps = measure_overlaps(repaired.texts, around.test_texts)
@@ -94,6 +101,11 @@ def clean_partition(
     cleaned = _with_columns(records, repaired.texts, scores["language"])
     ledger = join_entries([ledger_rows(np.arange(0), DROPPED, ""), *entries], records, first_row)
     return Cleaned(cleaned, pa.table(dict(scores)), reason > 0, protected, ledger, examples)
+
+
+def is_protected(records: pa.Table, spec: CleanSpec) -> Mask:
+    """Return which records are of a source that loses nothing; [n]."""
+    return as_mask(pc.is_in(records["source"], pa.array(spec.protect, pa.string())))
 
 
 @dataclass
@@ -119,16 +131,6 @@ class Repaired:
             if name != "personal_data":  # an example would show what was redacted, or nothing
                 self.examples += _changed_examples(name, before, after, spec)
         self.texts = judgement.text
-
-    def cut(self, first_row: int, protected: Mask, around: Surroundings, spec: CleanSpec) -> None:
-        """Take passages out that other records hold, too."""
-        before, is_whole = self.texts, self.whole is self.texts
-        self.texts, entries = cut_repeated(
-            before, first_row, protected, around.repeated, around.files, spec
-        )
-        self.whole = self.texts if is_whole else self.whole
-        self.entries.append(entries)
-        self.examples += _cut_examples(before, self.texts, spec)
 
 
 def repair(texts: pa.Array, records: pa.Table, protected: Mask, spec: CleanSpec) -> Repaired:
@@ -178,8 +180,7 @@ def rule_order(spec: CleanSpec) -> list[str]:
     """Return the names of all rules in the order in which they are applied."""
     own = [found.name for found in spec.rules if found.kind == "rewrite"]
     cut = [rule for unit, rule in PASSAGE_RULES.items() if unit == spec.repeated_passages]
-    checks = [check.rule for check in checks_of(spec)]
-    return [*REPAIRS, *own, *LINE_RULES, *cut, *checks]
+    return [*REPAIRS, *own, *LINE_RULES, *cut, *(check.rule for check in checks_of(spec))]
 
 
 def _repairs(records: pa.Table, spec: CleanSpec) -> dict[str, Rule]:

@@ -13,12 +13,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from workbench.core.context import RunContext
-from workbench.data.clean.partition import repair
+from workbench.data.clean.partition import is_protected, repair
 from workbench.data.clean.passages import passage_setting
 from workbench.data.clean.spec import CleanSpec
 from workbench.data.duplicates.fingerprints import FingerprintPart, Likeness, write_fingerprints
@@ -29,7 +27,6 @@ from workbench.data.duplicates.passages import (
     write_repeats,
 )
 from workbench.data.duplicates.search import search
-from workbench.data.rules.rule import as_mask
 from workbench.data.tokens import as_texts
 
 Rows = npt.NDArray[np.int64]
@@ -124,6 +121,6 @@ def write_passages_of(folder: Path, part: list[Any]) -> None:
     path, values = part
     spec = CleanSpec.parse(values)
     records = pq.read_table(path)
-    protected = as_mask(pc.is_in(records["source"], pa.array(spec.protect, pa.string())))
+    protected = is_protected(records, spec)
     repaired = repair(as_texts(records["text"]), records, protected, spec)
     find_passages(folder, [repaired.texts], passage_setting(spec))

@@ -64,9 +64,9 @@ class CleanSpec(
 
     @model_validator(mode="after")
     def _own_rules_have_own_names(self) -> Self:
-        repairs = {*REPAIRS, *LINE_RULES, *LINE_REASONS.values()}
-        shipped = repairs | {*(check.rule for check in SHIPPED_CHECKS), *REPETITION_RULES}
-        shipped |= {*PASSAGE_RULES.values(), CONTAMINATION_BOUND.rule}
+        repairs = {*REPAIRS, *LINE_RULES, *LINE_REASONS.values(), *PASSAGE_RULES.values()}
+        checks = {*(check.rule for check in SHIPPED_CHECKS), CONTAMINATION_BOUND.rule}
+        shipped = repairs | checks | {*REPETITION_RULES}
         for own in self.rules:
             if own.name in shipped:
                 raise ValueError(f"there is a rule called {own.name!r} already; name yours anew")

@@ -63,8 +63,7 @@ def _stamp() -> str:
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()
 
 
-@intrinsic
-def _load_eight_bytes(_context: Any, text: Any, at: Any) -> Any:
+def _generate_load(_context: Any, text: Any, at: Any) -> Any:
     from llvmlite import ir  # type: ignore[import-untyped]
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -73,6 +72,9 @@ def _load_eight_bytes(_context: Any, text: Any, at: Any) -> Any:
         return builder.load(builder.bitcast(address, ir.IntType(64).as_pointer()), align=1)
 
     return types.uint64(text, types.intp), generate
+
+
+_load_eight_bytes: Any = intrinsic(_generate_load)
 
 
 # Returns the bytes text[at : at + 8] as one uint64; the caller keeps it inside the text.
