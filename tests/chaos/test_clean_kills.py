@@ -36,11 +36,11 @@ def spec_of(number: int, dataset: str) -> CleanSpec:
 
 
 def contents(run: Run) -> dict[str, object]:
-    """Return all that a cleaning made: data as digests, and the report but for its name."""
+    """Return all that a cleaning made: data as digests, and the report but for what it was asked."""
     outputs = run.outputs()
     report = json.loads((outputs.report.path / "report.json").read_text())
     made: dict[str, object] = {name: outputs[name].version for name in OUTPUTS}
-    return made | {"report": {k: v for k, v in report.items() if k != "name"}}
+    return made | {"report": {k: v for k, v in report.items() if k not in ("name", "spec")}}
 
 
 def statistics(run: Run) -> dict[str, object]:
