@@ -29,13 +29,18 @@ import pyarrow.parquet as pq
 from benchmarks._figures import cpu_seconds, print_figure
 from benchmarks._local_texts import local_texts
 from benchmarks._peers import run_peer
-from workbench.data.duplicates.fingerprints import FingerprintPart, Likeness, write_fingerprints
+from workbench.data.duplicates.columns import release
+from workbench.data.duplicates.fingerprints import (
+    FingerprintPart,
+    Likeness,
+    fingerprint,
+    write_fingerprints,
+)
 from workbench.data.duplicates.search import search
 
 _BENCH = "dedup"
 _ARTICLES = Path(__file__).parents[2] / "shared" / "data" / "minhash_articles"
 _LIBRARIES = ("rensa", "rensa-matrix", "rensa-hashes", "gaoya", "datasketch")
-_COPIES_PER_TEXT = 0.15
 _PARTITION_TEXTS = 26_000  # about 16 MB, for the memory
 
 
@@ -65,8 +70,42 @@ def with_near_copies(texts: list[str], most_changed: float, share: float = 0.15)
 
 
 def deduplicate(sources: list[Path], target: Path, scratch: Path, likeness: Likeness) -> Any:
-    """Write the first text of each group of near-duplicates; return the groups."""
+    """Write the first text of each group of near-duplicates; return the groups.
 
+    Texts are read twice, a few at a time: no more than that is in memory.
+    """
+    parts = {
+        f"fingerprints-{number:05d}": FingerprintPart(path=path, likeness=likeness)
+        for number, path in enumerate(sources)
+    }
+    make = _maker(scratch)
+    groups = search(make(parts, write_fingerprints, ""), make)
+    first = 0
+    with pq.ParquetWriter(target, pq.read_schema(sources[0]), compression="zstd") as writer:
+        for path in sources:
+            for batch in pq.ParquetFile(path).iter_batches(4096):
+                rows = slice(first, first + len(batch))
+                is_kept = groups["group"][rows] == np.arange(rows.start, rows.stop)
+                writer.write_batch(batch.filter(pa.array(is_kept)))
+                first = rows.stop
+            release(groups)
+    return groups
+
+
+def deduplicate_at_hand(source: Path, target: Path, scratch: Path, likeness: Likeness) -> None:
+    """The same where all texts fit in memory: they are read once, as the peers do."""
+    table = pq.read_table(source)
+
+    def take(folder: Path, texts: pa.ChunkedArray) -> None:
+        fingerprint(folder, texts.chunks, likeness)
+
+    make = _maker(scratch)
+    groups = search(make({"texts": table["text"]}, take, ""), make)
+    is_kept = groups["group"] == np.arange(len(groups))
+    pq.write_table(table.filter(pa.array(is_kept)), target, compression="zstd")
+
+
+def _maker(scratch: Path) -> Callable[..., list[Path]]:
     def make(parts: Mapping[str, Any], write: Callable[..., None], _: str) -> list[Path]:
         folders = [scratch / key for key in parts]
         for own, value in zip(folders, parts.values(), strict=True):
@@ -74,19 +113,7 @@ def deduplicate(sources: list[Path], target: Path, scratch: Path, likeness: Like
             write(own, value)
         return folders
 
-    parts = {
-        f"fingerprints-{number:05d}": FingerprintPart(path=path, likeness=likeness)
-        for number, path in enumerate(sources)
-    }
-    groups = search(make(parts, write_fingerprints, ""), make)
-    first = 0
-    with pq.ParquetWriter(target, pq.read_schema(sources[0]), compression="zstd") as writer:
-        for path in sources:
-            table = pq.read_table(path)
-            rows = np.arange(first, first + table.num_rows)
-            writer.write_table(table.filter(pa.array(groups["group"][rows] == rows)))
-            first += table.num_rows
-    return groups
+    return make
 
 
 def _write(path: Path, texts: list[str]) -> Path:
@@ -108,7 +135,7 @@ def _speed(folder: Path, texts: list[str], rounds: int) -> None:
         nonlocal number
         number += 1
         target, scratch = folder / f"kept-{number}.parquet", folder / f"ours-{number}"
-        return cpu_seconds(lambda: deduplicate([source], target, scratch, Likeness()))
+        return cpu_seconds(lambda: deduplicate_at_hand(source, target, scratch, Likeness()))
 
     def library(name: str) -> float:
         target = str(folder / f"{name}.parquet")

@@ -279,7 +279,15 @@ def test_lines_that_went_and_lines_that_stayed_are_the_text(fresh: Any, texts: l
 
 
 @settings(max_examples=20)
-@given(cleaning=CLEANINGS | st.tuples(PAGES, BEYOND_A_RECORD), partition_rows=st.integers(1, 7))
+@given(
+    cleaning=CLEANINGS
+    | st.tuples(PAGES, BEYOND_A_RECORD)
+    | st.tuples(
+        st.lists(DOCUMENTS, min_size=1, max_size=15),
+        BEYOND_A_RECORD.map(lambda b: {**QUALITY, **b}),
+    ),
+    partition_rows=st.integers(1, 7),
+)
 def test_cleaning_does_not_depend_on_partitions(
     fresh: Any, cleaning: tuple[list[str], dict[str, Any]], partition_rows: int
 ) -> None:

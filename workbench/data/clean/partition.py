@@ -79,6 +79,8 @@ def clean_partition(
         repaired.texts, cut = cut_repeated(
             before, first_row, protected, around.repeated, around.files, spec
         )
+        if repaired.whole is before:  # no line went before: rules see what is left
+            repaired.whole = repaired.texts
         entries.append(cut)
         examples += _cut_examples(before, repaired.texts, spec)
     scores = measure(repaired.texts, records, spec, repaired.whole) | repaired.scores

@@ -45,6 +45,7 @@ from workbench.data.clean.partition import (
 from workbench.data.clean.repeats import Repeats, find_repeated_passages, find_repeats
 from workbench.data.clean.report import write_report
 from workbench.data.clean.spec import CleanSpec
+from workbench.data.duplicates.columns import release
 from workbench.data.records import (
     RecordWriter,
     check_sources,
@@ -216,6 +217,7 @@ def _write(
             account.add_examples(json.loads((folder / "examples.json").read_text()))
             account.add_examples(list(_copy_examples(ledger, records, rows)))
             first_row = rows.stop
+            release(verdict.repeats.table)
     return account
 
 

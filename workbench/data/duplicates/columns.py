@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -73,3 +74,15 @@ def load_column(path: Path, dtype: npt.DTypeLike) -> Column:
         raise DataError(f"A column holds {column.dtype}, not {np.dtype(dtype)}", where=str(path),
                         next_step="Make this part again.")  # fmt: skip
     return column.view(np.ndarray)
+
+
+def release(column: Column) -> None:
+    """Give the memory of a mapped column's pages back; what is read again comes from the file.
+
+    Without this, a search that looks everywhere holds all that it has ever looked at.
+    """
+    owner: Any = column
+    while owner is not None and not isinstance(owner, mmap.mmap):
+        owner = getattr(owner, "base", None)
+    if owner is not None:
+        owner.madvise(mmap.MADV_DONTNEED)

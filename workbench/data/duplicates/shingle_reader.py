@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from workbench.data.duplicates.columns import Column
+from workbench.data.duplicates.columns import Column, release
 from workbench.data.duplicates.fingerprints import Fingerprints, open_shingles
 
 _OPEN_PARTITIONS = 64
@@ -34,6 +34,7 @@ class ShingleReader:
         for span, local, partition in self._by_partition(distinct):
             _, offsets = self._open(self._folders[partition])
             sizes[span] = offsets[local + 1] - offsets[local]
+            release(offsets)
         found: Rows = sizes[place]
         return found
 
@@ -48,6 +49,7 @@ class ShingleReader:
             shingles, starts = self._open(self._folders[partition])
             out = gathered[offsets[span.start] : offsets[span.stop]]
             copy_sets(read_only(shingles), starts[local], starts[local + 1], out)
+            release(shingles)
         return gathered, offsets
 
     def portions(self, weights: Rows) -> Iterator[slice]:
