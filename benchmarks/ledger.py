@@ -15,7 +15,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -31,7 +31,7 @@ from workbench.data.records import RecordWriter
 
 _BENCH = "ledger"
 _COST_BUDGET, _BYTES_BUDGET, _MILLISECONDS_BUDGET = 0.05, 64, 200
-_MOVES = [{"max_symbol_share": x / 100} for x in range(20, 60, 2)] + [
+_MOVES: list[dict[str, Any]] = [{"max_symbol_share": x / 100} for x in range(20, 60, 2)] + [
     {"min_words": x} for x in range(2, 22)
 ]
 
@@ -105,9 +105,8 @@ def _what_if(scores: Artifact, rounds: int) -> None:
     first, later = [], []
     for _ in range(rounds):
         what_if = WhatIf(scores)
-        first.append(wall_seconds(lambda asked=what_if: asked.decide(max_symbol_share=0.4)))  # type: ignore[misc]
-        for move in _MOVES:
-            later.append(wall_seconds(lambda asked=what_if, to=move: asked.decide(**to)))  # type: ignore[misc]
+        first.append(wall_seconds(partial(what_if.decide, max_symbol_share=0.4)))
+        later += [wall_seconds(partial(what_if.decide, **move)) for move in _MOVES]
     for figure, seconds in (("what-if-first", first), ("what-if", later)):
         ours = median(seconds) * 1000
         print_figure(_BENCH, figure, ours, _MILLISECONDS_BUDGET, "budget", "ms")
