@@ -135,7 +135,9 @@ class ObjectStore:
                 [str(folder / name) for name in names],
             )
         except FileNotFoundError as error:
-            raise self._damaged(address, "a file of it is missing", str(error)) from error
+            there = self._sizes(self._key(address, upload))
+            missing = next((name for name in names if name not in there), "")
+            raise self._damaged(address, "a file of it is missing", missing) from error
         for name in names:
             facts = manifest.files[name]
             path = folder / name
@@ -205,7 +207,9 @@ def _connect(url: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
-        file_system, root = url_to_fs(url)
+        # Where folders are real (a mounted share), they must be made first.
+        options = {"auto_mkdir": True} if url.startswith(("file://", "local://")) else {}
+        file_system, root = url_to_fs(url, **options)
     except (ImportError, ValueError) as error:
         raise ResourceError(
             f"No installed library opens this artifact store: {error}",
