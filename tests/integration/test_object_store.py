@@ -64,11 +64,12 @@ from workbench.catalog.object_store import ObjectStore
 from workbench.core.artifact import Draft
 url, folder = sys.argv[1], Path(sys.argv[2])
 store = ObjectStore(url, LocalCache(folder / "cache", 10**9))
+list(store.find())  # the first request of a process takes longest
 print("go", flush=True)
 for number in range(10_000):
     draft = Draft("dataset", "rows", folder / "drafts" / str(number))
     for part in range(40):
-        content = bytes([part, number % 256, number // 256]) * 200_000
+        content = bytes([part, number % 256, number // 256]) * 30_000
         (draft.path / f"part-{part}").write_bytes(content)
     store.commit(draft)
 """
@@ -87,7 +88,7 @@ def test_a_writer_killed_at_any_moment_leaves_an_artifact_whole_or_invisible(
         ) as writer:
             assert writer.stdout is not None
             assert writer.stdout.readline() == b"go\n"
-            time.sleep(random.Random(seed).uniform(0.1, 0.9))
+            time.sleep(random.Random(seed).uniform(0.05, 1.5))
             writer.send_signal(signal.SIGKILL)
         reader = open_store(f"{bucket}/{seed}", tmp_path / f"reader-{seed}")
         for stored in list(reader.find()):
@@ -105,7 +106,7 @@ def test_a_writer_killed_at_any_moment_leaves_an_artifact_whole_or_invisible(
                 reader.remove(stored)()
         assert all(stored.is_whole for stored in reader.find())
     print(f"{num_unfinished} of 12 kills were in the middle of an upload")
-    assert num_unfinished > 0
+    assert num_unfinished >= 3
 
 
 def test_what_a_killed_writer_left_is_not_in_the_way_of_the_next(

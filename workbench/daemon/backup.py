@@ -1,12 +1,14 @@
 """A backup of a workspace: a consistent catalog, every artifact it names, and unfinished parts.
 
     backup.json                    what this backup is: written last, so a cut-short one is none
-    catalogs/HASH.sqlite           the database as of one moment
     artifacts/KIND/NAME/VERSION/   as in the workspace, each verified when it was copied
-    runs/ID/checkpoints/           finished parts of runs that are not over, or may be resumed
-    deployments/NAME/              predictions.sqlite: what was asked and answered
+    files/SHA256                   all else, by its hash; backup.json says what it was called:
+        catalog.sqlite                     the database as of one moment
+        runs/ID/checkpoints/KEY/...        finished parts of runs
+        deployments/NAME/predictions.sqlite
 
-Artifacts never change, so a second backup into the same folder copies only what is new.
+Nothing in it changes once it is there, so a second backup into the same folder copies only what is
+new, and one that is cut short leaves the one before as it was.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from typing import Any, Protocol
 from workbench import __version__
 from workbench.catalog.artifact_store import Address, ArtifactStore, open_artifact_store
 from workbench.catalog.snapshot import copy_database
+from workbench.catalog.trash import size_of
 from workbench.core.artifact import (
     Artifact,
     flush_entry,
@@ -36,6 +39,7 @@ from workbench.core.artifact import (
 from workbench.core.errors import DataError, SpecError
 
 BACKUP_FILE = "backup.json"
+CATALOG = "catalog.sqlite"
 FORMAT = 1
 Tell = Callable[[int, int], None]  # artifacts looked at, of how many
 
@@ -54,7 +58,10 @@ class Container(Protocol):
         """Copy a folder, whole or not at all."""
 
     def add_file(self, name: str, file: Path) -> None:
-        """Copy one file."""
+        """Copy one file, in place of one that was there."""
+
+    def drop_files(self, counting: set[str]) -> None:
+        """Delete what is in ``files`` and does not count any more."""
 
 
 @dataclass
@@ -64,16 +71,14 @@ class Contents:
     artifacts: list[Address] = field(default_factory=list)
     num_copied: int = 0
     num_bytes_copied: int = 0
-    files: dict[str, dict[str, Any]] = field(default_factory=dict)  # all others: sha256, bytes
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)  # all else: {sha256, bytes}
 
     def to_json(self) -> dict[str, Any]:
         """Return it as it is written."""
-        (catalog,) = [name for name in self.files if name.startswith("catalogs/")]
         return {
             "format": FORMAT,
             "version": __version__,
             "taken_at": time.time(),
-            "catalog": catalog,
             "artifacts": [address.path for address in self.artifacts],
             "files": self.files,
         }
@@ -105,11 +110,12 @@ def write_backup(root: Path, snapshot: Path, target: Path, tell: Tell) -> dict[s
             _add_artifact(container, contents, store, Address(*row))
         _add_checkpoints(container, contents, root, snapshot)
         _add_predictions(container, contents, root)
-        _add_file(container, contents, f"catalogs/{hash_file(snapshot)[:16]}.sqlite", snapshot)
+        _add_file(container, contents, CATALOG, snapshot)
         with tempfile.TemporaryDirectory() as folder:
             record = Path(folder) / BACKUP_FILE
             record.write_text(json.dumps(contents.to_json(), indent=1))
             container.add_file(BACKUP_FILE, record)
+        container.drop_files({facts["sha256"] for facts in contents.files.values()})
     tell(len(addresses), len(addresses))
     return {
         "target": str(target),
@@ -137,17 +143,8 @@ def _add_artifact(
                 next_step="Make the backup again: what is copied stays.",
             ) from error
         contents.num_copied += 1
-        contents.num_bytes_copied += sum(f["bytes"] for f in hash_sizes(path).values())
+        contents.num_bytes_copied += size_of(path)
     contents.artifacts.append(address)
-
-
-def hash_sizes(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return ``{relative path: {bytes}}`` of the files below a folder."""
-    return {
-        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size}
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
 
 
 def _add_checkpoints(container: Container, contents: Contents, root: Path, snapshot: Path) -> None:
@@ -171,7 +168,7 @@ def _add_predictions(container: Container, contents: Contents, root: Path) -> No
 
 def _add_file(container: Container, contents: Contents, name: str, file: Path) -> None:
     facts = {"sha256": hash_file(file), "bytes": file.stat().st_size}
-    container.add_file(name, file)
+    container.add_file(f"files/{facts['sha256']}", file)
     contents.files[name] = facts
 
 
@@ -245,6 +242,11 @@ class _FolderContainer:
         partial.replace(target)
         flush_entry(target.parent)
 
+    def drop_files(self, counting: set[str]) -> None:
+        for path in (self._folder / "files").iterdir():
+            if path.name not in counting:
+                path.unlink()
+
 
 class _TarContainer:
     """A tar file, which appears when it is complete."""
@@ -260,3 +262,6 @@ class _TarContainer:
 
     def add_file(self, name: str, file: Path) -> None:
         self._archive.add(file, name)
+
+    def drop_files(self, counting: set[str]) -> None:
+        """Nothing is left from before in a new archive."""

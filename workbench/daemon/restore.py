@@ -18,7 +18,7 @@ from workbench.catalog.database import Database, open_database
 from workbench.catalog.snapshot import check_snapshot
 from workbench.core.artifact import Artifact, flush_entry, flush_folder, hash_file
 from workbench.core.errors import DataError, SpecError
-from workbench.daemon.backup import BACKUP_FILE, FORMAT, Tell
+from workbench.daemon.backup import BACKUP_FILE, CATALOG, FORMAT, Tell
 from workbench.queue.store import RunStore
 from workbench.queue.tables import CHECKPOINTS
 
@@ -85,8 +85,9 @@ def _read_record(folder: Path) -> dict[str, Any]:
         record: dict[str, Any] = json.loads(path.read_text())
         if record["format"] != FORMAT:
             raise ValueError(f"its format is {record['format']}, not {FORMAT}")
-        names = [*record["artifacts"], *record["files"]]
-        if record["catalog"] not in record["files"] or not all(map(_is_within, names)):
+        hashes = [str(facts["sha256"]) for facts in record["files"].values()]
+        names = [*record["artifacts"], *record["files"], *hashes]
+        if CATALOG not in record["files"] or not all(map(_is_within, names)):
             raise ValueError("a name in it leads elsewhere")
         if any(name.count("/") != 2 for name in record["artifacts"]):
             raise ValueError("a name in it is no artifact's")
@@ -118,15 +119,15 @@ def _copy_artifacts(folder: Path, workspace: Path, record: dict[str, Any], tell:
 
 def _copy_files(folder: Path, workspace: Path, record: dict[str, Any]) -> None:
     for name, facts in record["files"].items():
-        target = workspace / ("catalog.sqlite" if name == record["catalog"] else name)
+        source, target = folder / "files" / facts["sha256"], workspace / name
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            shutil.copyfile(folder / name, target, follow_symlinks=False)
+            shutil.copyfile(source, target, follow_symlinks=False)
         except OSError as error:
-            raise _damaged(folder / name, str(error)) from error
+            raise _damaged(source, str(error)) from error
         if target.is_symlink() or hash_file(target) != facts["sha256"]:
-            raise _damaged(folder / name, "its bytes are not those that were saved")
-    check_snapshot(workspace / "catalog.sqlite")
+            raise _damaged(source, "its bytes are not those that were saved")
+    check_snapshot(workspace / CATALOG)
 
 
 def _damaged(path: Path, how: str) -> DataError:
