@@ -26,7 +26,7 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 
 
 # What SQLite complains of that is no mistake of ours, by its primary error code.
-_MACHINE_FAULTS = {
+MACHINE_FAULTS = {
     sqlite3.SQLITE_FULL: "The disk is full",
     sqlite3.SQLITE_IOERR: "The disk cannot be read or written",
     sqlite3.SQLITE_READONLY: "The database may not be written",
@@ -83,6 +83,12 @@ class Database:
             raise named from error
 
 
+def primary_code(error: sqlite3.Error) -> int:
+    """Return SQLite's code of an error without its finer distinctions."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
+
+
 def _named(error: sa.exc.DBAPIError, place: str) -> WorkbenchError | None:
     """Return the error for the owner of the machine or of the file; None if it is our own."""
     if not isinstance(error.orig, sqlite3.Error):
@@ -90,10 +96,10 @@ def _named(error: sa.exc.DBAPIError, place: str) -> WorkbenchError | None:
             return None
         return ResourceError(f"The database does not answer: {error.orig}", where=place,
                              next_step="See that its server runs and can be reached.")  # fmt: skip
-    code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF  # the rest is a finer distinction
-    if code in _MACHINE_FAULTS:
+    code = primary_code(error.orig)
+    if code in MACHINE_FAULTS:
         return ResourceError(
-            f"{_MACHINE_FAULTS[code]}: {error.orig}",
+            f"{MACHINE_FAULTS[code]}: {error.orig}",
             where=place,
             next_step="Mend that; what was recorded before is kept, and runs can be resumed.",
         )

@@ -8,7 +8,13 @@ from pathlib import Path
 from workbench.catalog.artifact_store import Address, Stored
 from workbench.catalog.trash import Trash, size_of
 from workbench.core.artifact import Artifact, Draft, seal
+from workbench.core.disk import naming_disk_faults
 from workbench.core.errors import DataError
+
+_MAKE_ROOM = (
+    "Make room there (workbench gc --dry-run says what nobody needs), then resume the run "
+    "(workbench runs resume ID): finished parts are kept."
+)
 
 
 class FolderStore:
@@ -20,7 +26,8 @@ class FolderStore:
 
     def commit(self, draft: Draft) -> Artifact:
         """Seal a draft."""
-        return seal(draft, self._root)
+        with naming_disk_faults(self._root, _MAKE_ROOM):
+            return seal(draft, self._root)
 
     def localise(self, address: Address) -> Path:
         """Return the artifact's own folder."""

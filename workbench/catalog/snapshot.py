@@ -6,9 +6,15 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from workbench.catalog.database import Database
+from workbench.catalog.database import MACHINE_FAULTS, Database, primary_code
 from workbench.core.artifact import flush_entry
-from workbench.core.errors import DataError
+from workbench.core.disk import naming_disk_faults
+from workbench.core.errors import DataError, ResourceError, WorkbenchError
+
+_MAKE_ROOM = (
+    "Make room on the disk of the workspace (workbench gc --dry-run says what nobody needs), then "
+    "make the backup again."
+)
 
 
 def write_snapshot(database: Database, target: Path) -> None:
@@ -23,6 +29,7 @@ def copy_database(source: Path, target: Path) -> None:
 
     Raises:
         DataError: it is no SQLite file, or a damaged one.
+        ResourceError: there is no room for the copy, or a file may not be read or written.
     """
     partial = target.with_name(f"{target.name}.partial")
     partial.unlink(missing_ok=True)
@@ -34,13 +41,24 @@ def copy_database(source: Path, target: Path) -> None:
         ):
             live.backup(copy)
             copy.execute("PRAGMA journal_mode=DELETE")  # one file, without a log beside it
+        with naming_disk_faults(target, _MAKE_ROOM):
+            flush_entry(partial)
+            partial.replace(target)
+            flush_entry(target.parent)
     except sqlite3.DatabaseError as error:
+        raise _named(error, source, target) from error
+    finally:
         partial.unlink(missing_ok=True)
-        raise DataError(f"The database cannot be copied: {error}", where=str(source),
-                        next_step="Restore it from a backup.") from error  # fmt: skip
-    flush_entry(partial)
-    partial.replace(target)
-    flush_entry(target.parent)
+
+
+def _named(error: sqlite3.DatabaseError, source: Path, target: Path) -> WorkbenchError:
+    """Return whose fault it is that a database cannot be copied: the disk's or the file's."""
+    fault = MACHINE_FAULTS.get(primary_code(error))
+    if fault is not None:
+        return ResourceError(f"{fault}: {error}", where=f"{source}, copied to {target}",
+                             next_step=_MAKE_ROOM)  # fmt: skip
+    return DataError(f"The database cannot be copied: {error}", where=str(source),
+                     next_step="Restore it from a backup.")  # fmt: skip
 
 
 def check_snapshot(path: Path) -> None:

@@ -238,7 +238,11 @@ def _write_manifest(path: Path, manifest: dict[str, Any]) -> None:
             where=str(path),
             next_step="Give the stage's file another name.",
         )
-    path.write_text(text)
+    try:
+        path.write_text(text)
+    except OSError:
+        path.unlink(missing_ok=True)  # half of it would look like a file of the stage's own
+        raise
 
 
 def flush_folder(folder: Path) -> None:

@@ -123,13 +123,9 @@ def error_from_exception(error: BaseException, *, where: str) -> WorkbenchError:
     if isinstance(error, WorkbenchError):
         return error
     detail = "".join(traceback.format_exception(error))
-    if isinstance(error, OSError) and error.errno in _RESOURCE_ERRNOS:
-        return ResourceError(
-            f"{_RESOURCE_ERRNOS[error.errno]}: {error.strerror}",
-            where=str(error.filename or where),
-            next_step="Free what is missing, then resume the run: finished parts are kept.",
-            detail=detail,
-        )
+    if isinstance(error, OSError) and is_resource_fault(error):
+        next_step = "Free what is missing, then resume the run: finished parts are kept."
+        return resource_error(error, where=where, next_step=next_step, detail=detail)
     if isinstance(error, MemoryError):
         return ResourceError(
             "The worker ran out of memory",
@@ -145,8 +141,27 @@ def error_from_exception(error: BaseException, *, where: str) -> WorkbenchError:
     )
 
 
+def is_resource_fault(error: OSError) -> bool:
+    """Whether the machine lacks something, and the file itself is not to blame."""
+    return error.errno in _RESOURCE_ERRNOS
+
+
+def resource_error(
+    error: OSError, *, where: str, next_step: str, detail: str = ""
+) -> ResourceError:
+    """Name what the system refused; ``where`` counts if the system does not say it."""
+    named = _RESOURCE_ERRNOS.get(error.errno or 0, "A file cannot be written or read")
+    return ResourceError(
+        f"{named}: {error.strerror or error}",
+        where=str(error.filename2 or error.filename or where),
+        next_step=next_step,
+        detail=detail,
+    )
+
+
 _RESOURCE_ERRNOS = {
     errno.ENOSPC: "The disk is full",
+    errno.EFBIG: "The file is larger than the disk or a limit allows",
     errno.EDQUOT: "The disk quota is used up",
     errno.EMFILE: "Too many files are open",
     errno.EADDRINUSE: "The port is taken",

@@ -36,11 +36,16 @@ from workbench.core.artifact import (
     hash_file,
     hash_files,
 )
+from workbench.core.disk import copy_folder, naming_disk_faults
 from workbench.core.errors import DataError, SpecError
 
 BACKUP_FILE = "backup.json"
 CATALOG = "catalog.sqlite"
 FORMAT = 1
+_MAKE_ROOM = (
+    "Make room there, or name another place, and make the backup again: what is copied stays, and "
+    "a backup that was there is as it was."
+)
 Tell = Callable[[int, int], None]  # artifacts looked at, of how many
 
 
@@ -96,12 +101,13 @@ def write_backup(root: Path, snapshot: Path, target: Path, tell: Tell) -> dict[s
         SpecError: the target is something else than a backup, or inside of the workspace.
         VanishedError: an artifact was deleted meanwhile; take a new snapshot.
         DataError: an artifact is damaged.
+        ResourceError: there is no room for it; the backup that was there is as it was.
     """
     target = target.absolute()
     if target.resolve() == root.resolve() or root.resolve() in target.resolve().parents:
         raise SpecError("A backup inside of its workspace would be lost with it",
                         where=str(target), next_step="Name a place outside.")  # fmt: skip
-    with _open_container(target) as container:
+    with naming_disk_faults(target, _MAKE_ROOM), _open_container(target) as container:
         contents = Contents()
         store = open_artifact_store(root)
         addresses = list(_read_rows(snapshot, "SELECT kind, name, version FROM artifacts"))
@@ -113,7 +119,8 @@ def write_backup(root: Path, snapshot: Path, target: Path, tell: Tell) -> dict[s
         _add_file(container, contents, CATALOG, snapshot)
         with tempfile.TemporaryDirectory() as folder:
             record = Path(folder) / BACKUP_FILE
-            record.write_text(json.dumps(contents.to_json(), indent=1))
+            with naming_disk_faults(record, _MAKE_ROOM):
+                record.write_text(json.dumps(contents.to_json(), indent=1))
             container.add_file(BACKUP_FILE, record)
         container.drop_files({facts["sha256"] for facts in contents.files.values()})
     tell(len(addresses), len(addresses))
@@ -184,6 +191,7 @@ def _read_rows(snapshot: Path, query: str) -> Iterator[tuple[Any, ...]]:
 @contextmanager
 def _open_container(target: Path) -> Iterator[Container]:
     if target.suffix == ".tar":
+        target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.partial")
         try:
             with tarfile.open(partial, "w") as archive:
@@ -201,9 +209,14 @@ def _open_container(target: Path) -> Iterator[Container]:
             next_step="Name an earlier backup, an empty folder, or a file that ends with .tar.",
         )
     target.mkdir(parents=True, exist_ok=True)
-    (target / ".partial").mkdir(exist_ok=True)
-    yield _FolderContainer(target)
-    shutil.rmtree(target / ".partial", ignore_errors=True)
+    partial = target / ".partial"
+    partial.mkdir(exist_ok=True)
+    try:
+        yield _FolderContainer(target)
+    finally:
+        for left in partial.iterdir():  # what is not whole must not take the room that lacks
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    partial.rmdir()  # where it stays, a first backup was cut short
 
 
 def _may_begin(target: Path) -> bool:
@@ -223,7 +236,7 @@ class _FolderContainer:
     def add_folder(self, name: str, folder: Path) -> None:
         partial = self._folder / ".partial" / "folder"
         shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(folder, partial)
+        copy_folder(folder, partial)
         if hash_files(partial) != hash_files(folder):
             raise DataError("A copy differs from what was copied", where=str(partial),
                             next_step="Look at the disk of the backup.")  # fmt: skip

@@ -17,10 +17,13 @@ from workbench.catalog.artifact_store import Address
 from workbench.catalog.database import Database, open_database
 from workbench.catalog.snapshot import check_snapshot
 from workbench.core.artifact import Artifact, flush_entry, flush_folder, hash_file
-from workbench.core.errors import DataError, SpecError
+from workbench.core.disk import copy_folder, naming_disk_faults
+from workbench.core.errors import DataError, SpecError, is_resource_fault
 from workbench.daemon.backup import BACKUP_FILE, CATALOG, FORMAT, Tell
 from workbench.queue.store import RunStore
 from workbench.queue.tables import CHECKPOINTS
+
+_MAKE_ROOM = "Make room there, or name another place, and restore again: nothing was left there."
 
 
 def restore_backup(source: Path, target: Path, tell: Tell) -> dict[str, Any]:
@@ -34,13 +37,25 @@ def restore_backup(source: Path, target: Path, tell: Tell) -> dict[str, Any]:
     Raises:
         SpecError: the target is not empty, or the source is no backup.
         DataError: a file of the backup is missing or not the one that was saved.
+        ResourceError: there is no room for the workspace; nothing of it is left.
     """
     target = target.absolute()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise SpecError("The workspace to restore to is not empty", where=str(target),
                         next_step="Name a folder that is empty or not there.")  # fmt: skip
-    target.parent.mkdir(parents=True, exist_ok=True)
     staging = target.parent / f".{target.name}.restoring-{secrets.token_hex(4)}"
+    with naming_disk_faults(target, _MAKE_ROOM):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        record, num_unfinished = _restore(source, target, staging, tell)
+    return {
+        "target": str(target),
+        "num_artifacts": len(record["artifacts"]),
+        "num_unfinished_runs": num_unfinished,
+    }
+
+
+def _restore(source: Path, target: Path, staging: Path, tell: Tell) -> tuple[dict[str, Any], int]:
+    """Build the workspace in ``staging`` and put it in place; return the record and the waiting."""
     try:
         with _opened(source, staging) as folder:
             record = _read_record(folder)
@@ -54,11 +69,7 @@ def restore_backup(source: Path, target: Path, tell: Tell) -> dict[str, Any]:
         flush_entry(target.parent)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return {
-        "target": str(target),
-        "num_artifacts": len(record["artifacts"]),
-        "num_unfinished_runs": num_unfinished,
-    }
+    return record, num_unfinished
 
 
 @contextmanager
@@ -72,7 +83,10 @@ def _opened(source: Path, staging: Path) -> Iterator[Path]:
         with tarfile.open(source, "r:") as archive:
             archive.extractall(folder, filter="data")  # refuses what leads out of the folder
     except (OSError, tarfile.TarError) as error:
-        raise SpecError(f"This is no backup: {error}", where=str(source),
+        if isinstance(error, OSError) and is_resource_fault(error):
+            raise  # the backup is not to blame
+        raise SpecError(f"This is no backup: {getattr(error, 'strerror', None) or error}",
+                        where=str(source),
                         next_step="Name a folder or file that workbench backup has written."
                         ) from error  # fmt: skip
     yield folder
@@ -93,7 +107,7 @@ def _read_record(folder: Path) -> dict[str, Any]:
             raise ValueError("a name in it is no artifact's")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SpecError(
-            f"This is no complete backup: {error}",
+            f"This is no complete backup: {getattr(error, 'strerror', None) or error}",
             where=str(path),
             next_step="Name a folder or file that workbench backup has written to its end.",
         ) from error
@@ -110,8 +124,10 @@ def _copy_artifacts(folder: Path, workspace: Path, record: dict[str, Any], tell:
         tell(number, len(names))
         path = workspace / "artifacts" / name
         try:
-            shutil.copytree(folder / "artifacts" / name, path, symlinks=True)
-        except (OSError, shutil.Error) as error:
+            copy_folder(folder / "artifacts" / name, path, keep_links=True)
+        except OSError as error:
+            if is_resource_fault(error):
+                raise
             raise _damaged(folder / "artifacts" / name, str(error)) from error
         Artifact(*Address(*name.split("/")), path).verify()
     tell(len(names), len(names))
@@ -124,6 +140,8 @@ def _copy_files(folder: Path, workspace: Path, record: dict[str, Any]) -> None:
         try:
             shutil.copyfile(source, target, follow_symlinks=False)
         except OSError as error:
+            if is_resource_fault(error):
+                raise
             raise _damaged(source, str(error)) from error
         if target.is_symlink() or hash_file(target) != facts["sha256"]:
             raise _damaged(source, "its bytes are not those that were saved")
