@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kept_workspace import KeptWorkspace
+from kept_workspace import KeptWorkspace, address_of
 
 from workbench.catalog.folder_store import FolderStore
+from workbench.catalog.local_cache import LocalCache
+from workbench.catalog.object_store import ObjectStore
 from workbench.core.artifact import Draft
 from workbench.core.errors import ResourceError
 from workbench.daemon.backup import write_backup
@@ -190,3 +192,19 @@ def test_places_that_cannot_be_written_are_named(kept: KeptWorkspace, tmp_path: 
     with pytest.raises(ResourceError, match="cannot be written") as caught:
         restore_backup(tmp_path / "backup", tmp_path / "file" / "anew", quiet)
     assert str(tmp_path / "file") in caught.value.where
+
+
+def test_no_room_for_a_local_copy_is_not_the_fault_of_the_object_store(
+    disk: SmallDisk, tmp_path: Path
+) -> None:
+    url = f"file://{tmp_path / 'store'}"
+    draft = Draft("dataset", "rows", tmp_path / "draft")
+    (draft.path / "rows.txt").write_text("a" * 10_000)
+    made = ObjectStore(url, LocalCache(tmp_path / "writer", _SIZE)).commit(draft)
+    reader = ObjectStore(url, LocalCache(disk.root / "cache", _SIZE))
+    disk.fill()
+    with pytest.raises(ResourceError, match="The disk is full") as caught:
+        reader.localise(address_of(made))
+    assert str(disk.root) in caught.value.where
+    disk.clear()
+    assert (reader.localise(address_of(made)) / "rows.txt").read_text() == "a" * 10_000

@@ -51,7 +51,7 @@ def test_what_others_were_made_from_is_refused_and_each_is_named(kept: KeptWorks
     half = kept.make("half", "a", rows)
     with pytest.raises(SpecError, match="2 things depend on it") as caught:
         kept.delete(raw)
-    assert {rows.reference, half.reference} <= set(caught.value.where.replace(";", "").split())
+    assert {rows.reference, half.reference} <= set(caught.value.where.replace(",", "").split())
     assert f"workbench artifacts delete {raw.reference} --with-descendants" in (
         caught.value.next_step
     )

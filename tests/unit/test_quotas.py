@@ -90,7 +90,9 @@ def test_a_commit_over_the_quota_fails_its_run_and_keeps_its_parts(store: RunSto
     store.submit(Submission("r2", "count", "{}", "key"))
     store.start("r2", ["0"])
     store.add_checkpoint("r2", 1, "part", "part.1")
-    with pytest.raises(ResourceError, match=r"100 B of 150 B are taken and 51 B more") as caught:
+    with pytest.raises(
+        ResourceError, match=r"has no room for 51 B more: 100 B of 150 B are taken"
+    ) as caught:
         store.commit("r2", 1, {"rows": make(store, "bbbbbbbbbbbb", 51)})
     assert "big@aaaaaaaaaaaa (100 B)" in caught.value.where
     assert "workbench gc" in caught.value.next_step

@@ -9,7 +9,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from workbench.catalog.database import METADATA, Database
-from workbench.catalog.tombstones import find_tombstone_error
+from workbench.catalog.tombstones import find_tombstone_error, find_tombstones
 from workbench.core.artifact import Artifact
 from workbench.core.errors import SpecError, nearest_name
 from workbench.core.json_text import json_text
@@ -191,6 +191,12 @@ def _no_artifact(
     query = sa.select(ARTIFACTS.c.name).distinct()
     names = list(connection.scalars(query.where(ARTIFACTS.c.kind == kind) if kind else query))
     what = "version" if name in names else (kind or "artifact")
+    if name not in names and find_tombstones(connection, name, limit=1):
+        return SpecError(
+            f"There is no {what} {reference!r}: every version of {name} was deleted",
+            where="catalog",
+            next_step=f"See when, by whom and why with: workbench artifacts deleted {name}",
+        )
     return SpecError(
         f"There is no {what} {reference!r}",
         where="catalog",

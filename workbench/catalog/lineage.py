@@ -37,6 +37,15 @@ class Needs:
             *(["a pin"] if reference in self.pinned else []),
         ]
 
+    def remedies(self, reference: str) -> list[str]:
+        """Return the commands that end what needs a version, in the order of ``of``."""
+        return [
+            *(f"workbench artifacts unalias {name}" for name in self.aliases.get(reference, ())),
+            *(f"workbench deployments --stop {n}" for n in self.deployments.get(reference, ())),
+            *(f"workbench runs cancel {name}" for name in self.runs.get(reference, ())),
+            *([f"workbench artifacts unpin {reference}"] if reference in self.pinned else []),
+        ]
+
 
 @dataclass(frozen=True)
 class Deletion:
@@ -45,6 +54,7 @@ class Deletion:
     goes: tuple[Node, ...]
     blockers: tuple[str, ...]
     descendants: tuple[str, ...]  # made from it, and not asked to go too
+    remedies: tuple[str, ...] = ()  # commands that take the blockers out of the way
 
     @property
     def num_bytes(self) -> int:
@@ -91,7 +101,8 @@ def plan_deletion(
     goes = (target, *below) if with_descendants else (target,)
     left = () if with_descendants else tuple(node.reference for node in below)
     blockers = [f"{n.reference} by {what}" for n in goes for what in needs.of(n.reference)]
-    return Deletion(goes, tuple(blockers), left)
+    remedies = dict.fromkeys(step for n in goes for step in needs.remedies(n.reference))
+    return Deletion(goes, tuple(blockers), left, tuple(remedies))
 
 
 def refusal(plan: Deletion) -> SpecError | None:
@@ -99,23 +110,23 @@ def refusal(plan: Deletion) -> SpecError | None:
     reference = plan.goes[0].reference
     if not plan.blockers and not plan.descendants:
         return None
-    reasons = [f"needed: {text}" for text in plan.blockers]
-    reasons += [f"made from it: {text}" for text in plan.descendants]
-    told = "; ".join(reasons[:_MOST_TOLD])
-    if len(reasons) > _MOST_TOLD:
-        told += f"; and {len(reasons) - _MOST_TOLD} more"
+    num_reasons = len(plan.blockers) + len(plan.descendants)
+    told = [_listed(label, texts) for label, texts in
+            (("needed", plan.blockers), ("made from it", plan.descendants)) if texts]  # fmt: skip
     steps = []
     if plan.blockers:
-        steps.append(
-            "End what needs it (workbench deployments --stop NAME, workbench runs cancel ID, "
-            "workbench artifacts unalias NAME@ALIAS, workbench artifacts unpin REF)"
-        )
+        steps.append(_listed("End what needs it", plan.remedies))
     if plan.descendants:
         steps.append(f"To delete what was made from it too: "
                      f"workbench artifacts delete {reference} --with-descendants")  # fmt: skip
     return SpecError(
-        f"{reference} cannot be deleted: {len(reasons)} "
-        f"{'thing depends' if len(reasons) == 1 else 'things depend'} on it",
-        where=told,
-        next_step=". ".join(steps) + ".",
+        f"{reference} cannot be deleted: {num_reasons} "
+        f"{'thing depends' if num_reasons == 1 else 'things depend'} on it",
+        where="; ".join(told),
+        next_step=". ".join(steps),
     )
+
+
+def _listed(label: str, texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - _MOST_TOLD} more" if len(texts) > _MOST_TOLD else ""
+    return f"{label}: {', '.join(texts[:_MOST_TOLD])}{more}"

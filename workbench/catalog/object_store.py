@@ -8,6 +8,7 @@ not touch each other's files, and whoever removes an artifact removes only the u
 
 from __future__ import annotations
 
+import errno
 import json
 import secrets
 from collections.abc import Callable, Iterator
@@ -27,7 +28,14 @@ from workbench.core.artifact import (
     parse_manifest,
     sealed,
 )
-from workbench.core.errors import DataError, ResourceError, WorkbenchError
+from workbench.core.errors import DataError, ResourceError, WorkbenchError, resource_error
+
+# An object store has no disk: these are of the local copies'.
+_LOCAL_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+_MAKE_ROOM = (
+    "Make room there, or set a smaller WORKBENCH_CACHE, then resume the run "
+    "(workbench runs resume ID): finished parts are kept."
+)
 
 
 class ObjectStore:
@@ -196,6 +204,9 @@ class ObjectStore:
         except WorkbenchError:
             raise
         except Exception as error:  # each library has a family of its own
+            if isinstance(error, OSError) and error.errno in _LOCAL_FAULTS:
+                where = str(self._cache.folder)
+                raise resource_error(error, where=where, next_step=_MAKE_ROOM) from error
             raise ResourceError(
                 f"The artifact store does not do its part: {type(error).__name__}: {error}",
                 where=self._url,

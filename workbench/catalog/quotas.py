@@ -105,13 +105,15 @@ def over_quota(connection: sa.Connection, use: Use, more: int) -> ResourceError:
         .order_by(sa.func.coalesce(ARTIFACTS.c.num_bytes, 0).desc(), ARTIFACTS.c.name)
         .limit(_NUM_BIGGEST_TOLD)
     )
-    wish = f" and {format_bytes(more)} more are asked for" if more else ""
+    is_short = more and not use.is_full()
+    state = f"has no room for {format_bytes(more)} more" if is_short else "is used up"
     return ResourceError(
-        f"The quota of project {use.project!r} is used up: {format_bytes(use.num_bytes)} of "
-        f"{format_bytes(use.limit)} are taken{wish}",
+        f"The quota of project {use.project!r} {state}: {format_bytes(use.num_bytes)} of "
+        f"{format_bytes(use.limit)} are taken",
         where=f"project {use.project}; its biggest: {_list_sizes(list(rows))}",
-        next_step="Make room (workbench gc, workbench artifacts delete REF) or raise the limit "
-        f"(workbench quota set {use.project} SIZE), then resume the run: finished parts are kept.",
+        next_step="Make room (workbench gc, workbench artifacts delete NAME@VERSION) or raise the "
+        f"limit (workbench quota set {use.project} SIZE), then resume the run "
+        "(workbench runs resume ID): finished parts are kept.",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable
 from datetime import datetime
@@ -86,7 +87,9 @@ def delete(options: argparse.Namespace) -> int:
         *(f"made from it: {text}" for text in done.get("descendants", [])),
     ]
     if in_the_way:
-        print("but not now:", *in_the_way, sep="\n  ")
+        print("It would be refused as long as there is:", *in_the_way, sep="\n  ")
+    if done.get("descendants"):
+        print("--with-descendants deletes what was made from it too.")
     return 1 if in_the_way else 0
 
 
@@ -125,13 +128,21 @@ def list_deleted(options: argparse.Namespace) -> int:
         ]
         for g in Workspace().deleted(options.name)
     ]
-    print_table(["kind", "artifact", "size", "deleted", "by", "why"], lines)
+    if lines:
+        print_table(["kind", "artifact", "size", "deleted", "by", "why"], lines)
+    else:
+        print("No version was ever deleted" + (f" of {options.name}" if options.name else ""))
     return 0
 
 
 def clear_away(options: argparse.Namespace) -> int:
     """Clear away, and print what went and how much."""
     gone = Workspace().gc(keep_days=options.keep_days, dry_run=options.dry_run)
+    if not gone:
+        print(f"There is nothing that nobody needs and that is older than {options.keep_days:g} "
+              "days. The newest version of each name, aliased, deployed and pinned ones, and what "
+              "they were made from always stay.")  # fmt: skip
+        return 0
     lines = [[g["what"], g["name"], format_bytes(g["num_bytes"]), g["why"]] for g in gone]
     print_table(["what", "would go" if options.dry_run else "gone", "size", "why"], lines)
     print(f"{len(gone)} in all, {format_bytes(sum(g['num_bytes'] for g in gone))}")
@@ -168,8 +179,8 @@ def back_up(options: argparse.Namespace) -> int:
     """Save the workspace."""
     done = Workspace().backup(options.target, _tell)
     size = format_bytes(done["num_bytes_copied"])
-    print(f"{done['target']}: {done['num_artifacts']} artifacts, {done['num_copied']} of them new "
-          f"({size}), each verified")  # fmt: skip
+    print(f"{done['target']}: {_num(done['num_artifacts'], 'artifact')}; {done['num_copied']} of "
+          f"them new ({size}), verified as they were copied")  # fmt: skip
     return 0
 
 
@@ -179,10 +190,14 @@ def restore_from(options: argparse.Namespace) -> int:
 
     done = restore_backup(Path(options.source).expanduser(), Path(options.target).expanduser(),
                           _tell)  # fmt: skip
-    print(f"{done['target']}: {done['num_artifacts']} artifacts, each verified; "
-          f"{done['num_unfinished_runs']} runs wait for its daemon "
-          f"(workbench --workspace {done['target']} up)")  # fmt: skip
+    print(f"{done['target']}: {_num(done['num_artifacts'], 'artifact')}, each verified. To go on "
+          f"there ({_num(done['num_unfinished_runs'], 'unfinished run')}): "
+          f"workbench --workspace {shlex.quote(done['target'])} up")  # fmt: skip
     return 0
+
+
+def _num(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _tell(done: int, total: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +35,7 @@ def copy_folder(source: Path, target: Path, keep_links: bool = False) -> None:
     for entry in sorted(source.iterdir()):
         copy = target / entry.name
         if keep_links and entry.is_symlink():
-            copy.symlink_to(os.readlink(entry))
+            copy.symlink_to(entry.readlink())
         elif entry.is_dir():
             copy_folder(entry, copy, keep_links)
         else:
