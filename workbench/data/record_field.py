@@ -40,14 +40,15 @@ def read_field(dataset: Artifact, name: str) -> pa.ChunkedArray:
     ``provenance``, whose JSON is searched for the key (a dot goes one level down).
 
     Raises:
-        DataError: no record has it; the nearest name is told.
+        DataError: it is no column, and no record has it; the nearest name is told.
     """
     inner = _HOST.fullmatch(name)
     key = inner[1] if inner else name
     convert = _host if inner else _as_is
     parts = [_read_partition(path, key, convert) for path in partitions(dataset)]
     values = pa.chunked_array(parts, pa.string())
-    if len(values) and values.null_count == len(values):
+    is_column = key in pq.read_schema(partitions(dataset)[0]).names
+    if len(values) and values.null_count == len(values) and not is_column:
         raise DataError(f"No record has {name!r}", where=dataset.reference,
                         next_step=nearest_name(key, _known_names(dataset)))  # fmt: skip
     return values
