@@ -71,6 +71,36 @@ def hash_grams(texts: pa.Array, longest: int) -> Grams:
     return Grams(np.concatenate(found)[by_row], offsets.astype(np.int64))
 
 
+class Terms(NamedTuple):
+    """The word n-grams of each text, as strings: ``terms`` are distinct, ``places`` are in them.
+
+    The n-grams of row i are all those whose ``rows`` is i, in no order.
+    """
+
+    terms: pa.Array
+    places: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
+
+
+def split_terms(texts: pa.Array, longest: int) -> Terms:
+    """Return all n-grams of 1 to ``longest`` words, words one space apart."""
+    found = split_words(texts)
+    row_of_word = np.repeat(np.arange(len(texts)), np.diff(found.offsets))
+    num_words = max(len(found.vocabulary), 1)
+    terms, places, rows = [found.vocabulary], [found.words], [row_of_word]
+    shorter = found.words  # the n-gram of one word less that begins at each word
+    for size in range(2, min(longest, len(found.words)) + 1):
+        ends = found.words[size - 1 :]
+        distinct, shorter = np.unique(shorter[: len(ends)] * num_words + ends, return_inverse=True)
+        heads = terms[-1].take(pa.array(distinct // num_words))
+        tails = found.vocabulary.take(pa.array(distinct % num_words))
+        terms.append(pc.binary_join_element_wise(heads, tails, pa.scalar(" ", heads.type)))
+        is_within = row_of_word[size - 1 :] == row_of_word[: len(ends)]
+        places.append(shorter[is_within] + sum(map(len, terms[:-1])))
+        rows.append(row_of_word[: len(ends)][is_within])
+    return Terms(pa.concat_arrays(terms), np.concatenate(places), np.concatenate(rows))
+
+
 def _join(grams: npt.NDArray[np.uint64], words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """Return the hash of each n-gram made longer by one word."""
     joined = (grams ^ (grams >> _SHIFT)) * _MULTIPLIER + words

@@ -74,7 +74,7 @@ def write_subsets(
             places.append((code, f"part-{number:05d}.parquet"))
     folders = run.checkpoint_each(parts, join_pieces, note="writing")
     for folder, (code, name) in zip(folders, places, strict=True):
-        _place(folder / _PART, drafts[code].path / name)
+        place_file(folder / _PART, drafts[code].path / name)
     for code, draft in enumerate(drafts):
         draft.describe(rows=int(counts[:, code].sum()))
 
@@ -176,7 +176,7 @@ def _pieces(counts: Rows) -> list[list[tuple[int, int, int]]]:
     return pieces
 
 
-def _place(source: Path, target: Path) -> None:
+def place_file(source: Path, target: Path) -> None:
     """Let the file stand in the draft as well, without writing its bytes twice if possible."""
     try:
         target.hardlink_to(source)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +14,10 @@ import pyarrow.parquet as pq
 from workbench.core.artifact import Artifact
 from workbench.core.context import RunContext
 from workbench.core.errors import DataError
+from workbench.data.embedder import open_embedder
 from workbench.data.order import Rows
 from workbench.data.records import partitions
 from workbench.data.subsets import gather_rows
-
-if TYPE_CHECKING:
-    from workbench.models.embed import Embedder
 
 Vectors = npt.NDArray[np.float32]
 
@@ -89,11 +86,3 @@ def write_embeddings(folder: Path, value: dict[str, Any]) -> None:
         texts = table["text"].slice(value["start"], value["stop"] - value["start"]).to_pylist()
     embedder = open_embedder(value["model"], value["threads"])
     np.save(folder / _VECTORS, embedder.embed(texts), allow_pickle=False)
-
-
-@lru_cache(maxsize=1)  # a worker embeds many parts with one model
-def open_embedder(model: str, num_threads: int) -> Embedder:
-    """Open the encoder of a model folder."""
-    from workbench.models.embed import Embedder
-
-    return Embedder(Path(model), num_threads)
