@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -16,14 +16,14 @@ import pyarrow.parquet as pq
 
 from workbench.core.artifact import Artifact, Draft
 from workbench.core.context import RunContext
-from workbench.data.records import PARTITION_ROWS, partitions, write_partition
+from workbench.data.records import partition_ends, partitions, text_bytes, write_partition
 
 LEFT_OUT = -1
 
 Rows = npt.NDArray[np.int64]
 
 _CODES = "codes.npy"
-_CUT, _BATCHES, _PART = "cut.arrow", "batches.json", "part.parquet"
+_CUT, _BATCHES, _SIZES, _PART = "cut.arrow", "batches.json", "sizes.npy", "part.parquet"
 _SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 
 
@@ -67,8 +67,8 @@ def write_subsets(
     )
     places: list[tuple[int, str]] = []
     parts: dict[str, Any] = {}
-    for code in range(len(drafts)):
-        for number, pieces in enumerate(_pieces(counts[:, code])):
+    for code, sizes in enumerate(_text_sizes(cuts, counts)):
+        for number, pieces in enumerate(_pieces(counts[:, code], sizes)):
             named = [[str(cuts[file]), start, stop] for file, start, stop in pieces]
             parts[f"subset-{code:05d}-{number:05d}"] = {"code": code, "pieces": named}
             places.append((code, f"part-{number:05d}.parquet"))
@@ -122,6 +122,7 @@ def cut_partition(folder: Path, value: dict[str, Any]) -> None:
     table = take_rows(Path(value["path"]), rows)
     order = np.argsort(codes[rows], kind="stable")
     ordered = codes[rows][order]
+    np.save(folder / _SIZES, text_bytes(table)[order], allow_pickle=False)
     present = np.unique(ordered)
     bounds = zip(*(np.searchsorted(ordered, present, side) for side in _SIDES), strict=True)
     batches: list[int] = []
@@ -152,17 +153,27 @@ def _read_cut(folder: Path, code: int) -> pa.Table:
         return pa.Table.from_batches(found, file.schema)
 
 
-def _pieces(counts: Rows) -> list[list[tuple[int, int, int]]]:
+def _text_sizes(cuts: Sequence[Path], counts: Rows) -> Iterator[Rows]:
+    """Yield, subset after subset, the bytes of text of each of its records; int64 [n]."""
+    sizes = [np.load(cut / _SIZES, mmap_mode="r", allow_pickle=False) for cut in cuts]
+    stops = np.cumsum(counts, axis=1)
+    for code in range(counts.shape[1]):
+        some = np.flatnonzero(counts[:, code])
+        stop, count = stops[some, code], counts[some, code]
+        own = [sizes[n][b - k : b] for n, b, k in zip(some, stop, count, strict=True)]
+        yield np.concatenate([np.empty(0, np.int64), *own])
+
+
+def _pieces(counts: Rows, sizes: Rows) -> list[list[tuple[int, int, int]]]:
     """Say of what each partition of a subset consists: (input, from row, to row) of its cuts.
 
-    ``counts`` is how many rows of the subset each input partition holds.
+    ``counts`` is how many rows of the subset each input partition holds, ``sizes`` their bytes of
+    text. A subset without records is a piece without rows, which has the schema.
     """
     ends = np.cumsum(counts)
-    total = int(ends[-1])
-    pieces = []
-    for first in range(0, max(total, 1), PARTITION_ROWS):
-        last = min(first + PARTITION_ROWS, total)
-        inputs = np.flatnonzero((ends > first) & (ends - counts < last)).tolist()
+    pieces, first = [], 0
+    for last in partition_ends(sizes):
+        is_part = (ends > first) & (ends - counts < last) & (counts > 0)
         pieces.append(
             [
                 (
@@ -170,9 +181,11 @@ def _pieces(counts: Rows) -> list[list[tuple[int, int, int]]]:
                     max(first - int(ends[number] - counts[number]), 0),
                     min(last - int(ends[number] - counts[number]), int(counts[number])),
                 )
-                for number in inputs
+                for number in np.flatnonzero(is_part).tolist()
             ]
+            or [(0, 0, 0)]
         )
+        first = last
     return pieces
 
 

@@ -43,7 +43,8 @@ def draw_weighted(hashes: Hashes, weights: Numbers, size: int) -> Rows:
     (Efraimidis & Spirakis 2006), where u is the row's hash: so the draw depends on no order.
     """
     possible = np.flatnonzero(weights > 0)
-    keys = -np.log(as_uniform(hashes[possible])) / weights[possible]
+    # Logarithms of those quotients: a tiny weight makes none of them infinite.
+    keys = np.log(-np.log(as_uniform(hashes[possible]))) - np.log(weights[possible])
     return possible[first_by(keys, size)]
 
 
