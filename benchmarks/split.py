@@ -93,6 +93,7 @@ def _ours(folder: Path, dataset: Artifact, ids: list[str]) -> dict[str, Mask]:
     return {
         name: np.isin(ids, read_records(part, ["id"])["id"].to_pylist())
         for name, part in made.items()
+        if part.kind == "dataset"
     }
 
 

@@ -27,7 +27,8 @@ def divided(
     folder: Path, texts: list[str], columns: dict[str, Any] | None = None, **setting: Any
 ) -> dict[str, Artifact]:
     inputs = {"comments@latest": data_set(folder, texts, **(columns or {}))}
-    return FolderRun(folder / "run", inputs).run(SplitSpec(dataset="comments", **setting))
+    outputs = FolderRun(folder / "run", inputs).run(SplitSpec(dataset="comments", **setting))
+    return {name: artifact for name, artifact in outputs.items() if artifact.kind == "dataset"}
 
 
 def sizes(outputs: dict[str, Artifact]) -> dict[str, int]:

@@ -83,7 +83,7 @@ def _deal(
     labels = records.labels.filter(pa.array(is_open))
     stratum = encode(labels)[0] if stratify else pc.is_valid(labels).to_numpy().astype(np.int64)
     dealt = deal_groups(
-        _among(records.keeper, rows),
+        among(records.keeper, rows),
         np.argsort(_ranks(records.order)[rows], kind="stable"),
         subset=records.subset[rows],
         stratum=stratum,
@@ -106,11 +106,11 @@ def _cut(
         return
     cut = cut_by_time(records.times[rows], np.array(list(shares.values())))
     names = np.array(list(shares), object)[cut]
-    names[later_relatives(cut, _among(records.keeper, rows))] = REPEATS
+    names[later_relatives(cut, among(records.keeper, rows))] = REPEATS
     parts[rows] = names
 
 
-def _among(keeper: Integers, rows: Integers) -> Integers:
+def among(keeper: Integers, rows: Integers) -> Integers:
     """Return the groups of some rows only, each named by its first of them."""
     _, first, place = np.unique(keeper[rows], return_index=True, return_inverse=True)
     return first[place].astype(np.int64)

@@ -24,6 +24,7 @@ from workbench.core.spec import (
 )
 from workbench.data.order import Hashes, Rows, first_by, hash_strings
 from workbench.data.parts import encode
+from workbench.data.profile import Profile, profile, profile_without_texts
 from workbench.data.record_field import FIELD_HELP, FieldName, read_field
 from workbench.data.records import PARTITION_ROWS, check_sources, partitions, write_records
 from workbench.data.sampling.coverage import difficulty, k_centre, on_grid, stratified_by_score
@@ -38,6 +39,7 @@ from workbench.data.sampling.draw import (
 from workbench.data.sampling.embeddings import embed_rows, read_embeddings
 from workbench.data.sampling.importance import log_importance
 from workbench.data.sampling.scores import read_scores, read_weights
+from workbench.data.subset_report import write_sample_report
 from workbench.data.subsets import LEFT_OUT, gather_rows, save_codes, write_subsets
 from workbench.models.resolve import fingerprint_model, resolve_model
 
@@ -135,7 +137,7 @@ class SampleSpec(Spec):
 
 
 class SampleOutputs(Outputs):
-    """The sampled records, in the order of the data set."""
+    """The sampled records, in the order of the data set, and a report beside them."""
 
     dataset: Draft
 
@@ -163,7 +165,9 @@ def sample(spec: SampleSpec, run: RunContext) -> SampleOutputs:
     size = spec.size or round(spec.share * len(hashes))
     rows = choose_rows(dataset, hashes, size, spec, run)
     draft = run.save("dataset", spec.name or f"{parse_reference(spec.dataset).name}-sample")
-    _write(dataset, rows, len(hashes), draft, run)
+    taken = _write(dataset, rows, len(hashes), draft, run)
+    facts = {"strategy": spec.strategy, "asked": size, "seed": spec.seed}
+    write_sample_report(draft.path, taken, profile_without_texts(dataset), facts)
     draft.describe(asked=size, missing=size - len(rows))
     if len(rows) < size:
         run.log(f"{size} records were asked for, but only {len(rows)} are there", asked=size)
@@ -231,15 +235,17 @@ def _cover(dataset: Artifact, hashes: Hashes, size: int, spec: SampleSpec, run: 
     return np.sort(order[stratified_by_score(difficulty(grid, group), size, spec.hardest_share)])
 
 
-def _write(dataset: Artifact, rows: Rows, num_rows: int, draft: Draft, run: RunContext) -> None:
+def _write(dataset: Artifact, rows: Rows, num_rows: int, draft: Draft, run: RunContext) -> Profile:
     """Write the chosen rows: at once if they make one partition, else partition by partition."""
     if len(rows) <= PARTITION_ROWS:
-        write_records(draft, gather_rows(dataset, rows))
-        return
+        table = gather_rows(dataset, rows)
+        write_records(draft, table)
+        return profile(table)
 
     def decide(folder: Path) -> None:
         codes = np.full(num_rows, LEFT_OUT, np.int64)
         codes[rows] = 0
         save_codes(folder, codes)
 
-    write_subsets(dataset, run.checkpoint("decided", decide), [draft], run)
+    (taken,) = write_subsets(dataset, run.checkpoint("decided", decide), [draft], run)
+    return taken

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,6 @@ from workbench.core.context import Outputs, RunContext
 from workbench.core.errors import DataError
 from workbench.core.registry import stage
 from workbench.core.spec import ArtifactName, DatasetRef, Spec, option, parse_reference
-from workbench.data.duplicates import near_duplicates
 from workbench.data.order import hash_order
 from workbench.data.parts import (
     REPEATS,
@@ -26,6 +25,7 @@ from workbench.data.parts import (
     UNDATED_PART,
     UNLABELLED,
     Candidates,
+    among,
     choose_parts,
     encode,
     with_groups,
@@ -33,15 +33,17 @@ from workbench.data.parts import (
 from workbench.data.record_field import FIELD_HELP, FieldName, read_field
 from workbench.data.record_time import UNDATED, parse_times
 from workbench.data.records import check_sources, read_records
+from workbench.data.relatives import find_relatives
 from workbench.data.rules.duplicate import JaccardThreshold
-from workbench.data.subsets import LEFT_OUT, load_codes, save_codes, write_subsets
-from workbench.data.tokens import as_texts
+from workbench.data.subset_report import write_split_report
+from workbench.data.subsets import LEFT_OUT, save_codes, write_subsets
 
 OTHER = "other"
 UNKNOWN = "unknown"
 FEWEST_ROWS = 20
 MOST_SHARDS = 10_000
-_NAMES = "names.json"
+_DECIDED = "decided.json"
+_REPORT = "report"
 
 Integers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -51,15 +53,16 @@ _TAKEN = {
     UNLABELLED: "records without a label",
     REPEATS: "records that repeat what they may not stand beside",
     UNDATED_PART: "records without a time",
+    _REPORT: "the report",
 }
 
 
 def _whole(parts: dict[str, float]) -> dict[str, float]:
     if not math.isclose(sum(parts.values()), 1, abs_tol=1e-6):
         raise ValueError(f"the shares must sum to 1, they sum to {sum(parts.values()):.6g}")
-    for name, records in _TAKEN.items():
+    for name, what in _TAKEN.items():
         if name in parts:
-            raise ValueError(f"{name!r} is the name of the part for {records}")
+            raise ValueError(f"{name!r} is the name for {what}")
     return parts
 
 
@@ -140,9 +143,10 @@ class SplitSpec(Spec):
 
 
 class SplitOutputs(Outputs):
-    """One data set per part, or per value and part (en-train)."""
+    """One data set per part, or per value and part (en-train), and a report of what they hold."""
 
     subsets: dict[str, Draft]
+    report: Draft
 
 
 @stage(title="Split", version=2)
@@ -157,24 +161,26 @@ def split(spec: SplitSpec, run: RunContext) -> SplitOutputs:
     known = read_records(dataset, ["id", "label", "source", "language"])
     check_sources(known, spec.whole_sources, "whole_sources")
     is_kept = _kept(known, spec, run)
-    names: list[str] = []
 
     def decide(folder: Path) -> None:
-        codes, found = _assign(dataset, known, is_kept, spec, run)
+        codes, facts = _assign(dataset, known, is_kept, spec, run)
         save_codes(folder, codes)
-        (folder / _NAMES).write_text(json.dumps(found))
+        (folder / _DECIDED).write_text(json.dumps(facts))
 
     decided = run.checkpoint("decided", decide)
-    names = json.loads((decided / _NAMES).read_text())
+    facts = json.loads((decided / _DECIDED).read_text())
     stem = spec.name or parse_reference(spec.dataset).name
-    subsets = {name: run.save("dataset", f"{stem}-{name}") for name in names}
-    write_subsets(dataset, decided, list(subsets.values()), run)
-    labels = _count_labels(known["label"], load_codes(decided), len(names))
-    for draft, counts in zip(subsets.values(), labels, strict=True):
-        draft.describe(labels=counts)
+    subsets = {name: run.save("dataset", f"{stem}-{name}") for name in facts.pop("names")}
+    found = write_subsets(dataset, decided, list(subsets.values()), run)
+    profiles = dict(zip(subsets, found, strict=True))
+    for name, draft in subsets.items():
+        draft.describe(labels={k: n for k, n in profiles[name].labels.items() if k})
+    report = run.save("report", f"{stem}-split")
+    write_split_report(report.path, profiles, facts)
+    report.describe(rows=int(is_kept.sum()), subsets=len(subsets), **facts)
     run.log("split", **{name: draft.summary["rows"] for name, draft in subsets.items()})
     run.count_rows(read=known.num_rows, written=int(is_kept.sum()))
-    return SplitOutputs(subsets=subsets)
+    return SplitOutputs(subsets=subsets, report=report)
 
 
 def _kept(known: pa.Table, spec: SplitSpec, run: RunContext) -> Mask:
@@ -195,15 +201,20 @@ def _kept(known: pa.Table, spec: SplitSpec, run: RunContext) -> Mask:
 
 def _assign(
     dataset: Artifact, known: pa.Table, is_kept: Mask, spec: SplitSpec, run: RunContext
-) -> tuple[Integers, list[str]]:
-    """Return the subset of each record (``LEFT_OUT`` for none), and the names of the subsets."""
+) -> tuple[Integers, dict[str, Any]]:
+    """Return the subset of each record (``LEFT_OUT`` for none), and facts.
+
+    These are the ``names`` of the subsets, and how many records are ``left_out``, have a relative
+    (``related``) and are in the ``largest`` group.
+    """
     chosen = pa.array(is_kept)
     known = known.filter(chosen)
     values, value_names = _values(known, spec)
     sources = known["source"].to_pylist()
+    keeper = _relatives(dataset, is_kept, spec, run)
     parts = choose_parts(
         Candidates(
-            keeper=_relatives(dataset, chosen, spec, run),
+            keeper=keeper,
             order=hash_order(known["id"], spec.seed),
             subset=values,
             labels=known["label"],
@@ -221,27 +232,23 @@ def _assign(
     subsets, place_of = np.unique(values * len(part_names) + numbers, return_inverse=True)
     codes = np.full(len(is_kept), LEFT_OUT, np.int64)
     codes[is_kept] = place_of
-    return codes, [
-        "-".join(filter(None, (value_names[n // len(part_names)], part_names[n % len(part_names)])))
-        for n in subsets.tolist()
-    ]
+    sizes = np.bincount(keeper)
+    run.log(f"the largest group of records that stay together has {sizes.max()}")
+    named = [divmod(n, len(part_names)) for n in subsets.tolist()]
+    return codes, {
+        "names": ["-".join(filter(None, (value_names[v], part_names[p]))) for v, p in named],
+        "left_out": int((~is_kept).sum()),
+        "related": int(sizes[sizes > 1].sum()),
+        "largest": int(sizes.max()),
+    }
 
 
-def _relatives(dataset: Artifact, chosen: pa.Array, spec: SplitSpec, run: RunContext) -> Integers:
-    """Return for each chosen record the first one of those that must go with it; int64 [n]."""
-
-    def report(share: float) -> None:
-        run.stop_if_asked()
-        run.progress(share, 1, "share", "near-duplicates")
-
-    texts = as_texts(read_records(dataset, ["text"])["text"].filter(chosen))
-    keeper = near_duplicates(
-        texts, spec.near_duplicate_jaccard or 1.0, spec.shingle_words, report
-    ).keeper
+def _relatives(dataset: Artifact, is_kept: Mask, spec: SplitSpec, run: RunContext) -> Integers:
+    """Return for each kept record the first one of those that must go with it; int64 [n]."""
+    keeper = find_relatives(dataset, spec.near_duplicate_jaccard, spec.shingle_words, run)
+    keeper = among(keeper, np.flatnonzero(is_kept))
     if spec.group:
-        keeper = with_groups(keeper, read_field(dataset, spec.group).filter(chosen))
-    largest = int(np.bincount(keeper).max())
-    run.log(f"the largest group of records that stay together has {largest}", largest=largest)
+        keeper = with_groups(keeper, read_field(dataset, spec.group).filter(pa.array(is_kept)))
     return keeper
 
 
@@ -299,15 +306,3 @@ def _refuse_empty(part_names: list[str], numbers: Integers, spec: SplitSpec) -> 
             where=spec.dataset,
             next_step="Give the part a larger share, or raise the near-duplicate similarity.",
         )
-
-
-def _count_labels(
-    labels: pa.ChunkedArray, codes: npt.NDArray[np.int32], num_subsets: int
-) -> list[dict[str, int]]:
-    """Return how many records of each label each subset holds, labels sorted."""
-    numbers, names = encode(labels)
-    is_counted = (codes >= 0) & (numbers >= 0)
-    cells = codes[is_counted].astype(np.int64) * max(len(names), 1) + numbers[is_counted]
-    table = np.bincount(cells, minlength=num_subsets * max(len(names), 1))
-    rows = table.reshape(num_subsets, -1).tolist()
-    return [{n: c for n, c in zip(names, row, strict=False) if c} for row in rows]

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from workbench.core.artifact import Artifact, Draft
 from workbench.core.context import RunContext
+from workbench.data.profile import Profile, merge, profile
 from workbench.data.records import partition_ends, partitions, text_bytes, write_partition
 
 LEFT_OUT = -1
@@ -23,7 +24,8 @@ LEFT_OUT = -1
 Rows = npt.NDArray[np.int64]
 
 _CODES = "codes.npy"
-_CUT, _BATCHES, _SIZES, _PART = "cut.arrow", "batches.json", "sizes.npy", "part.parquet"
+_CUT, _BATCHES, _SIZES = "cut.arrow", "batches.json", "sizes.npy"
+_PART, _PROFILE = "part.parquet", "profile.json"
 _SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 
 
@@ -40,13 +42,16 @@ def load_codes(folder: Path) -> npt.NDArray[np.int32]:
 
 def write_subsets(
     dataset: Artifact, decided: Path, drafts: Sequence[Draft], run: RunContext
-) -> None:
+) -> list[Profile]:
     """Write the records of code i (see ``save_codes`` in the folder ``decided``) into draft i.
 
     Records keep the order of the data set. Each partition of it is read once and cut; then each
     partition of a subset is put together from the cuts. No more than one partition is in memory,
     and a pause or a kill costs no more than one. The result is the bytes that ``write_records``
     would have made, whatever the partitions of the data set.
+
+    Returns:
+        The profile of each draft.
     """
     codes = load_codes(decided)
     starts = row_starts(dataset)
@@ -73,10 +78,14 @@ def write_subsets(
             parts[f"subset-{code:05d}-{number:05d}"] = {"code": code, "pieces": named}
             places.append((code, f"part-{number:05d}.parquet"))
     folders = run.checkpoint_each(parts, join_pieces, note="writing")
+    found: list[list[Profile]] = [[] for _ in drafts]
     for folder, (code, name) in zip(folders, places, strict=True):
         place_file(folder / _PART, drafts[code].path / name)
-    for code, draft in enumerate(drafts):
-        draft.describe(rows=int(counts[:, code].sum()))
+        found[code].append(Profile.model_validate_json((folder / _PROFILE).read_bytes()))
+    profiles = [merge(parts) for parts in found]
+    for draft, one in zip(drafts, profiles, strict=True):
+        draft.describe(rows=one.rows)
+    return profiles
 
 
 def row_starts(dataset: Artifact) -> Rows:
@@ -142,7 +151,9 @@ def join_pieces(folder: Path, value: dict[str, Any]) -> None:
         _read_cut(Path(cut), value["code"]).slice(start, stop - start)
         for cut, start, stop in value["pieces"]
     ]
-    write_partition(folder / _PART, pa.concat_tables(tables))
+    joined = pa.concat_tables(tables)
+    write_partition(folder / _PART, joined)
+    (folder / _PROFILE).write_text(profile(joined).model_dump_json())
 
 
 def _read_cut(folder: Path, code: int) -> pa.Table:
