@@ -7,9 +7,9 @@ import numpy.typing as npt
 
 from workbench.core.artifact import Artifact
 from workbench.core.context import RunContext
-from workbench.data.duplicates import near_duplicates
-from workbench.data.records import read_records
-from workbench.data.tokens import as_texts
+from workbench.data.duplicates.fingerprints import FingerprintPart, Likeness, write_fingerprints
+from workbench.data.duplicates.search import search
+from workbench.data.records import partitions
 
 Rows = npt.NDArray[np.int64]
 
@@ -17,12 +17,20 @@ Rows = npt.NDArray[np.int64]
 def find_relatives(dataset: Artifact, jaccard: float, shingle_words: int, run: RunContext) -> Rows:
     """Return for each record the first one that it is a near copy of, at some removes; int64 [n].
 
-    ``jaccard`` 0 relates only records of the same words.
+    ``jaccard`` 0 relates only records of the same words. Texts stay in their partitions, and each
+    step is a number of durable parts, made by all workers of the run: no more texts than those of
+    one part are in memory.
     """
-
-    def report(share: float) -> None:
-        run.stop_if_asked()
-        run.progress(share, 1, "share", "near-duplicates")
-
-    texts = as_texts(read_records(dataset, ["text"])["text"])
-    return near_duplicates(texts, jaccard or 1.0, shingle_words, report).keeper
+    likeness = Likeness(jaccard=jaccard or 1.0, shingle_words=shingle_words)
+    parts = {
+        f"fingerprints-{number:05d}": FingerprintPart(path=path, likeness=likeness)
+        for number, path in enumerate(partitions(dataset))
+    }
+    taken = run.checkpoint_each(parts, write_fingerprints, "partitions", "fingerprints")
+    table = search(
+        taken,
+        lambda parts, write, step: run.checkpoint_each(parts, write, "parts", step),
+        only_copies=not jaccard,
+    )
+    groups: Rows = table["group"].astype(np.int64)
+    return groups
