@@ -24,6 +24,7 @@ from workbench.data.dealing import cut_by_time, join_groups, later_relatives
 from workbench.data.duplicates import near_duplicates
 from workbench.data.ngrams import hash_grams, split_terms
 from workbench.data.order import as_uniform, first_by, hash_order, hash_strings
+from workbench.data.profile import merge, profile
 from workbench.data.record_time import UNDATED, parse_times
 from workbench.data.records import read_records, write_partition
 from workbench.data.sample import SampleSpec
@@ -477,6 +478,23 @@ def test_packing_loses_no_token_and_partitions_do_not_matter(
     wanted = [row.tolist() for row in TextEncoder(Path(model), 10_000).encode(texts)]
     assert [shards.tokens_of(n).tolist() for n in range(len(texts))] == wanted
     assert shards.facts["num_tokens"] == sum(map(len, wanted))
+
+
+@given(
+    texts=st.lists(st.text(max_size=300), max_size=20), cut=st.integers(0, 20),
+    label=st.sampled_from([None, "a"]),
+)  # fmt: skip
+def test_a_profile_is_that_of_its_pieces_together(
+    texts: list[str], cut: int, label: str | None
+) -> None:
+    table = pa.table({
+        "text": pa.array(texts, pa.string()),
+        "label": pa.array([label, "b"] * len(texts), pa.string()).slice(0, len(texts)),
+    })  # fmt: skip
+    whole = profile(table)
+    assert merge([profile(table.slice(0, cut)), profile(table.slice(cut))]) == whole
+    assert whole.rows == sum(whole.lengths) == sum(whole.labels.values()) == len(texts)
+    assert whole.lengths[-1] == 0
 
 
 # -- every stage ----------------------------------------------------------------------------------

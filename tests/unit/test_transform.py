@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -240,3 +241,36 @@ def test_a_fitted_vocabulary_weighs_new_texts(tmp_path: Path) -> None:
     rows = TfIdf.open(made.path).apply(pa.array(["d d", "unknown", "b"], pa.large_string()))
     assert Counter(np.diff(rows.offsets).tolist()) == {1: 2, 0: 1}
     assert rows.values.tolist() == [1.0, 1.0]
+
+
+def words_of_report(made: Artifact) -> str:
+    page = (made.path / "report.html").read_text()
+    return " ".join(re.sub("<[^>]+>", " ", page.partition("<body>")[2]).split())
+
+
+def test_the_report_tells_how_long_records_are_and_what_was_cut(tmp_path: Path, model: str) -> None:
+    made = transformed(tmp_path, tokenizer=model, max_tokens=4, columns=["id"], shard_rows=40)
+    shown = words_of_report(made)
+    counts = [min(len(row), 4) for row in TextEncoder(Path(model), 10_000).encode(TEXTS)]
+    assert f"{len(TEXTS)} records in 2 shards" in shown
+    assert f"all {sum(counts)} in the middle record 4 in the longest record 4" in shown
+    assert f"records as long as that {counts.count(4)} (" in shown
+    assert "Column id input_ids Shards" in shown
+
+
+def test_the_report_of_packed_sequences_tells_how_much_is_padding(
+    tmp_path: Path, model: str
+) -> None:
+    made = transformed(tmp_path, tokenizer=model, tokens="packed", sequence_tokens=16)
+    facts = open_shards(made).facts
+    room = sum(shard["rows"] for shard in facts["shards"]) * 16
+    assert f"in a sequence 16 padding {room - facts['num_tokens']} (" in words_of_report(made)
+
+
+def test_the_report_of_features_only_tells_the_columns(tmp_path: Path) -> None:
+    made = transformed(
+        tmp_path, tokens="none", features=["hashed_ngrams"], columns=["id"], format="parquet"
+    )
+    shown = words_of_report(made)
+    assert "Tokens" not in shown
+    assert "Column id ngram" in shown

@@ -27,6 +27,7 @@ from workbench.data.transform.packing import (
     write_sequences,
     write_tokens,
 )
+from workbench.data.transform.report import write_transform_report
 from workbench.data.transform.rows import write_rows, write_vectors
 from workbench.data.transform.shards import write_manifest
 from workbench.data.transform.tfidf import TfIdf, fit, write_term_counts
@@ -78,6 +79,7 @@ def transform(spec: TransformSpec, run: RunContext) -> TransformOutputs:
         _check_columns(dataset, files[0], spec)
         facts = _make_rows(files, sizes, spec, draft, run)
     write_manifest(draft.path, facts)
+    write_transform_report(draft)
     num_rows = sum(shard["rows"] for shard in facts["shards"])
     draft.describe(rows=num_rows, records=sum(sizes), layout=facts["layout"],
                    shards=len(facts["shards"]), tokens=facts.get("num_tokens"))  # fmt: skip
