@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, model_validator
 from workbench.core.errors import DataError, SpecError, nearest_name
 from workbench.core.spec import option
 from workbench.data.sources.files import hash_files
-from workbench.data.sources.source import ColumnSource, SourceRow
+from workbench.data.sources.source import ColumnSource, Rejected, SourceRow
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, CursorResult, Engine
@@ -91,7 +91,7 @@ class SqlSource(ColumnSource):
             raise ValueError("a query must begin with SELECT or WITH: sources are only read")
         return self
 
-    def read(self) -> Iterator[SourceRow]:
+    def read(self) -> Iterator[SourceRow | Rejected]:
         """Yield one record per row: by primary key where there is one, else as stored."""
         with self._connect() as connection:
             connection.execution_options(stream_results=True, yield_per=_BATCH_ROWS)
@@ -110,7 +110,7 @@ class SqlSource(ColumnSource):
         log = path.with_name(path.name + "-wal")  # holds what is committed but not yet moved
         return hash_files([("", path), *([("-wal", log)] if log.exists() else [])])
 
-    def _record(self, cells: dict[str, Any], key: dict[str, Any]) -> SourceRow:
+    def _record(self, cells: dict[str, Any], key: dict[str, Any]) -> SourceRow | Rejected:
         named = ",".join(f"{name}={value}" for name, value in key.items())
         position = f"{self.table or 'query'}:{named}"
         return self.row(cells, position, {"uri": self.url, **_described(self, key)})
