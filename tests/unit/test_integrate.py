@@ -212,7 +212,8 @@ def test_a_database_table_is_read_in_the_order_of_its_key(tmp_path: Path) -> Non
         ("first", "0", None), ("second", "1", None),
     ]  # fmt: skip
     assert json.loads(found[0]["provenance"]) == {
-        "kind": "sql", "uri": url, "table": "reviews", "id": "a"
+        "kind": "sql", "uri": url, "table": "reviews", "id": "a", "column": "text",
+        "hash": raw_hash("first"),
     }  # fmt: skip
 
 
@@ -331,11 +332,11 @@ def test_more_rejected_rows_than_allowed_fail_the_run(tmp_path: Path) -> None:
 def test_the_same_bytes_come_out_however_sources_are_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from workbench.data import record_stream
+    from workbench.data import records
     from workbench.data.sources import files, part
 
-    monkeypatch.setattr(record_stream, "PARTITION_ROWS", 70)
-    monkeypatch.setattr(record_stream, "PARTITION_BYTES", 1_000)
+    monkeypatch.setattr(records, "PARTITION_ROWS", 70)
+    monkeypatch.setattr(records, "PARTITION_BYTES", 1_000)
     for name in "abc":
         written(tmp_path / f"{name}.txt", "".join(f"{'x' * (n % 37)}{n}\n" for n in range(100)))
     source = {"kind": "lines", "name": "s", "path": str(tmp_path / "*.txt")}
@@ -343,7 +344,7 @@ def test_the_same_bytes_come_out_however_sources_are_cut(
     for number, (most_bytes, batch_rows) in enumerate([(1 << 20, 1000), (300, 7), (5000, 33)]):
         monkeypatch.setattr(files, "PART_BYTES", most_bytes)
         monkeypatch.setattr(part, "_BATCH_ROWS", batch_rows)
-        monkeypatch.setattr(record_stream, "_BATCH_ROWS", batch_rows)
+        monkeypatch.setattr(part, "_READ_ROWS", batch_rows)
         run = FolderRun(tmp_path / f"{number}")
         made.append(run.run(IntegrateSpec.parse({"sources": [source]}))["dataset"])
         assert run.num_written_checkpoints > 1 or most_bytes == 1 << 20

@@ -19,10 +19,9 @@ from workbench.core.context import Outputs, RunContext
 from workbench.core.errors import DataError
 from workbench.core.registry import stage
 from workbench.core.spec import ArtifactName, Spec, option
-from workbench.data.record_stream import PartitionWriter, read_batches
-from workbench.data.records import SCHEMA
+from workbench.data.records import SCHEMA, RecordWriter
 from workbench.data.sources.kinds import AnySource, source_kinds
-from workbench.data.sources.part import REJECTED_SCHEMA, read_counts, write_part
+from workbench.data.sources.part import REJECTED_SCHEMA, read_batches, read_counts, write_part
 from workbench.data.sources.source import Part, Source, SourceSpec
 
 __all__ = ["IntegrateOutputs", "IntegrateSpec", "fingerprint", "integrate", "source_kinds"]
@@ -155,7 +154,7 @@ def _write(
     labels: list[str] | None = None,
 ) -> None:
     """Write the rows of all parts, in order, as the partitions of a data set."""
-    with PartitionWriter(draft, schema) as writer:
+    with RecordWriter(draft, schema) as writer:
         for batch in read_batches(files):
             run.stop_if_asked()
             writer.write(batch if labels is None else _with_label_scheme(batch, labels))

@@ -29,6 +29,7 @@ REJECTED_SCHEMA = pa.schema(
 )
 _BATCH_ROWS = 20_000
 _BATCH_CHARACTERS = 1 << 25
+_READ_ROWS = 4_096
 
 
 def write_part(
@@ -71,6 +72,14 @@ def read_counts(folder: Path) -> dict[str, Any]:
     """Return the counts of a part: source, rows, rejected, labels, rules, first rejected row."""
     counts: dict[str, Any] = json.loads((folder / "counts.json").read_text())
     return counts
+
+
+def read_batches(files: Iterable[Path]) -> Iterator[pa.Table]:
+    """Yield the rows of Parquet files in order, in tables of a few thousand rows at most."""
+    for path in files:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(_READ_ROWS):
+                yield pa.Table.from_batches([batch])
 
 
 def _stopped(source: Source, row: Rejected) -> DataError:
