@@ -22,7 +22,7 @@ from workbench.core.spec import ArtifactName, Spec, option
 from workbench.data.records import SCHEMA, RecordWriter
 from workbench.data.sources.kinds import AnySource, source_kinds
 from workbench.data.sources.part import REJECTED_SCHEMA, read_batches, read_counts, write_part
-from workbench.data.sources.source import Part, Source, SourceSpec
+from workbench.data.sources.source import CutSource, Part, Source
 
 __all__ = ["IntegrateOutputs", "IntegrateSpec", "fingerprint", "integrate", "source_kinds"]
 
@@ -110,14 +110,14 @@ def _read_parts(spec: IntegrateSpec, run: RunContext) -> list[Path]:
 
 def _parts_of(source: Source) -> list[Part]:
     """Return what of a source is read apart; a bound on records needs it to be one."""
-    is_cut = isinstance(source, SourceSpec) and not source.limit
-    return source.parts() if is_cut else [{}]
+    return source.parts() if isinstance(source, CutSource) and not source.limit else [{}]
 
 
 def _read_part(folder: Path, value: dict[str, Any]) -> None:
     spec = IntegrateSpec.model_validate(value["spec"])
     source = spec.sources[value["source"]]
-    rows = source.read_part(value["part"]) if value["part"] else source.read()
+    part = value["part"]
+    rows = source.read_part(part) if part and isinstance(source, CutSource) else source.read()
     write_part(folder, source, itertools.islice(rows, source.limit or None), spec.on_bad_row)
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from workbench.core.errors import DataError
 from workbench.core.spec import option
 from workbench.data.sources.columnar import BATCH_ROWS, ColumnarSource
-from workbench.data.sources.files import MatchedFile
+from workbench.data.sources.locations import MatchedFile
 from workbench.data.sources.source import Rejected, SourceRow
 
 _FILE_MAGIC = b"ARROW1"

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from workbench.core.errors import DataError
-from workbench.data.sources.files import FileSource, MatchedFile
-from workbench.data.sources.locations import Span
+from workbench.data.sources.files import FileSource
+from workbench.data.sources.locations import MatchedFile, Span
 from workbench.data.sources.source import ColumnSource, Rejected, SourceRow, raw_hash
 
 BATCH_ROWS = 4_096

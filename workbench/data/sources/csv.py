@@ -11,7 +11,8 @@ from pydantic import BeforeValidator, Field
 
 from workbench.core.errors import DataError
 from workbench.core.spec import option
-from workbench.data.sources.files import MatchedFile, TextFileSource, TextLine
+from workbench.data.sources.files import TextFileSource, TextLine
+from workbench.data.sources.locations import MatchedFile
 from workbench.data.sources.source import (
     RAW_CHARACTERS,
     ColumnSource,

@@ -81,9 +81,9 @@ class Connector:
                 yield connection
                 connection.rollback()
         except SQLAlchemyError as error:
-            is_of_driver = isinstance(error, DBAPIError)
-            reason = str(error.orig if is_of_driver else error)
-            is_lost = not is_open or (is_of_driver and error.connection_invalidated)
+            is_lost, reason = not is_open, str(error)
+            if isinstance(error, DBAPIError):
+                is_lost, reason = is_lost or error.connection_invalidated, str(error.orig)
             raise self._refused(reason, is_lost) from None
         finally:
             engine.dispose()
@@ -127,7 +127,7 @@ def closing_cursor(result: CursorResult[Any]) -> Iterator[CursorResult[Any]]:
         yield result
     finally:
         with suppress(Exception):  # the connection may be lost, which its reader is told of
-            cursor.close()  # type: ignore[union-attr]
+            cursor.close()
         result.close()
 
 

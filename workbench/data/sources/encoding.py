@@ -7,6 +7,8 @@ import re
 from typing import IO
 
 CHUNK_BYTES = 1 << 20
+# Python has them among its encodings, but no file is written in them.
+_NO_TEXT = {"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape", "mbcs", "oem"}
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark is its beginning
@@ -26,10 +28,16 @@ def known_encoding(name: str) -> str:
     Raises:
         ValueError: there is none of that name.
     """
+    if not name:
+        return ""
     try:
-        return codecs.lookup(name).name if name else ""
-    except LookupError as error:
-        raise ValueError(f"{name!r} is no text encoding; for example utf-8 or cp1252") from error
+        found = codecs.lookup(name).name
+        is_text = found not in _NO_TEXT and isinstance("".encode(found), bytes)
+    except LookupError:
+        is_text = False
+    if not is_text:
+        raise ValueError(f"{name!r} is no text encoding; for example utf-8 or cp1252")
+    return found
 
 
 def detect_encoding(stream: IO[bytes]) -> str | None:

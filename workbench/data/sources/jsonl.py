@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from workbench.core.errors import DataError, nearest_name
 from workbench.core.spec import option
-from workbench.data.sources.files import MatchedFile, TextFileSource, TextLine
+from workbench.data.sources.files import TextFileSource, TextLine
 from workbench.data.sources.json_values import BadJson, array_elements, at_path, parse
+from workbench.data.sources.locations import MatchedFile
 from workbench.data.sources.source import (
     RAW_CHARACTERS,
     ColumnSource,

@@ -8,7 +8,8 @@ from typing import Literal
 
 from workbench.core.errors import DataError
 from workbench.core.spec import LocalPath, option
-from workbench.data.sources.files import MatchedFile, TextFileSource, hash_files
+from workbench.data.sources.files import TextFileSource, hash_files
+from workbench.data.sources.locations import MatchedFile
 from workbench.data.sources.source import Part, Rejected, SourceRow, raw_hash
 
 

@@ -172,10 +172,10 @@ class Storage:
             raise self._refused(error) from None
 
     def _open(self) -> tuple[Any, str]:
-        import fsspec
+        from fsspec.core import url_to_fs
 
         options = {name: _value(look_up(text, self._place)) for name, text in self._options.items()}
-        system, path = fsspec.core.url_to_fs(self._url_now, **options)
+        system, path = url_to_fs(self._url_now, **options)
         return system, path
 
     def _refused(self, error: Exception) -> DataError:

@@ -123,7 +123,7 @@ def _damage() -> tuple[type[Exception], ...]:
     import pyarrow as pa
 
     return (
-        EOFError, OSError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
+        EOFError, OSError, ValueError, KeyError, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
         NotImplementedError, RuntimeError, pa.ArrowException,
     )  # fmt: skip
 
@@ -176,7 +176,7 @@ def open_member(
     try:
         archive = zipfile.ZipFile(raw)
         info, stream = archive.getinfo(member), archive.open(member)
-    except (*_damage(), KeyError) as error:
+    except _damage() as error:
         raise DataError(f"{member} cannot be read from its zip file: {error}", where=where,
                         next_step="Copy the file again.") from error  # fmt: skip
     names = ("zip file", member, where)

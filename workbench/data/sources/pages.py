@@ -149,6 +149,12 @@ class PageSource(SourceSpec):
             ) from error
 
 
+def is_page_type(content_type: str) -> bool:
+    """Whether a server's content type is that of a page."""
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind in ("text/html", "application/xhtml+xml")
+
+
 def element_of(body: bytes, provenance: Mapping[str, Any]) -> bytes:
     """Return the markup of the element that a provenance names, the whole page where it is one."""
     from resiliparse.parse.encoding import bytes_to_str
@@ -157,7 +163,8 @@ def element_of(body: bytes, provenance: Mapping[str, Any]) -> bytes:
     if "selector" not in provenance:
         return body
     html = bytes_to_str(body, provenance.get("encoding", "utf-8"), errors="replace")
-    found = HTMLTree.parse(html).document.query_selector_all(provenance["selector"])
+    document = cast("Any", HTMLTree.parse(html).document)
+    found = document.query_selector_all(provenance["selector"])
     number = provenance["element"]
     return str(found[number - 1].html).encode() if number <= len(found) else b""
 

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from workbench.core.spec import option
 from workbench.data.sources.columnar import BATCH_ROWS, ColumnarSource
-from workbench.data.sources.files import PART_BYTES, MatchedFile
-from workbench.data.sources.locations import Span
+from workbench.data.sources.files import PART_BYTES
+from workbench.data.sources.locations import MatchedFile, Span
 from workbench.data.sources.source import Rejected, SourceRow
 
 

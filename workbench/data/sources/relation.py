@@ -144,7 +144,7 @@ class Relation:
             yield found[0]
             keys = KeyRange(after=found[0])
 
-    def row(self, connection: Connection, place: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    def row(self, connection: Connection, place: Mapping[str, Any]) -> Mapping[Any, Any] | None:
         """Return the row that a provenance names: by its key, else by its number."""
         if not self.identity:
             result = connection.execute(self.select(KeyRange()))
@@ -185,10 +185,11 @@ def _equals(column: ColumnElement[Any], value: Any, kind: str) -> ColumnElement[
 
     known = "" if isinstance(column.type, NullType) else column.type.python_type.__name__
     if isinstance(value, int) or known == "str":
-        return column == value
+        return column.__eq__(value)
     try:
         kind = known if known in _TYPES else kind
-        return column == as_key(value, kind) if kind else cast(column, String) == value
+        left = column if kind else cast(column, String)
+        return left.__eq__(as_key(value, kind) if kind else value)
     except ValueError:
         return None
 

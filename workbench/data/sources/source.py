@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -48,12 +48,7 @@ class Rejected(NamedTuple):
 
 
 class Source(Protocol):
-    """A place to read records from: its settings are plain fields, its work two methods.
-
-    A source that can be cut offers two more, which ``SourceSpec`` has for a source of one part:
-    ``parts()`` returns plain values, and ``read_part(part)`` yields the rows of one; the rows of
-    all parts in order are those of ``read``.
-    """
+    """A place to read records from: its settings are plain fields, its work two methods."""
 
     @property
     def name(self) -> str: ...  # noqa: D102
@@ -74,6 +69,19 @@ class Source(Protocol):
 
     def fingerprint(self) -> str | None:
         """Return a hash of all that ``read`` would read; None where that cannot be known."""
+        ...
+
+
+@runtime_checkable
+class CutSource(Source, Protocol):
+    """A source that can be read in parts; ``SourceSpec`` is one, of a single part."""
+
+    def parts(self) -> list[Part]:
+        """Return what can be read apart from the rest, in order."""
+        ...
+
+    def read_part(self, part: Part) -> Iterator[SourceRow | Rejected]:
+        """Yield the rows of one part; those of all parts in order are the rows of ``read``."""
         ...
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Literal
 
 from workbench.core.spec import option
-from workbench.data.sources.files import MatchedFile, TextFileSource
+from workbench.data.sources.files import TextFileSource
+from workbench.data.sources.locations import MatchedFile
 from workbench.data.sources.source import RAW_CHARACTERS, Rejected, SourceRow, raw_hash
 
 
