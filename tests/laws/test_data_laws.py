@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from workbench.core.artifact import Artifact
 from workbench.core.laws import FolderRun, StageLaws
 from workbench.core.spec import Spec
-from workbench.data.clean import CleanSpec
+from workbench.data.clean.spec import CleanSpec
+from workbench.data.clean.undo import UndoSpec
+from workbench.data.clean.what_if import WhatIf
 from workbench.data.dealing import deal_groups
 from workbench.data.duplicates import near_duplicates
 from workbench.data.integrate import IntegrateSpec
@@ -87,14 +89,52 @@ def test_what_came_in_is_what_was_kept_and_what_the_ledger_dropped(
     ids = read_records(dataset)["id"].to_pylist()
     dropped = [row["id"] for row in ledger if row["action"] == "dropped"]
     assert sorted(dropped + [record["id"] for record in kept]) == sorted(ids)
-    changed = {row["id"]: row["result"] for row in ledger if row["action"] == "changed"}
+    assert all(row["id"] == ids[row["row"]] for row in ledger)
+    changed = {row["id"] for row in ledger if row["action"] == "changed"}
     originals = dict(zip(ids, texts, strict=True))
-    assert all(row["text"] == originals[row["id"]] for row in ledger)
-    assert all(
-        record["text"] == changed.get(record["id"], originals[record["id"]]) for record in kept
-    )
+    assert all(r["text"] == originals[r["id"]] for r in kept if r["id"] not in changed)
     assert {row["keeper"] for row in ledger if row["keeper"]} <= {record["id"] for record in kept}
     assert all(row["jaccard"] >= 0.8 for row in ledger if row["rule"] == "near_duplicate")
+
+
+@FEW
+@given(texts=TEXTS, partition_rows=st.integers(1, 7))
+def test_undoing_everything_gives_the_original_byte_for_byte(
+    fresh: Any, texts: list[str], partition_rows: int
+) -> None:
+    folder = fresh()
+    original = data_set(folder, texts, partition_rows=partition_rows)
+    made = run_on(folder / "run", original, CleanSpec(dataset="comments"))
+    inputs = {"comments@latest": original, "clean@latest": made["dataset"],
+              "ledger@latest": made["ledger"]}  # fmt: skip
+    spec = UndoSpec(original="comments", cleaned="clean", ledger="ledger")
+    undone = FolderRun(folder / "undo", inputs).run(spec)["dataset"]
+    assert read_records(undone).equals(read_records(original))
+
+
+@FEW
+@given(
+    texts=TEXTS,
+    settings_then=st.fixed_dictionaries({}, optional={
+        "min_words": st.integers(0, 4), "max_words": st.none() | st.integers(4, 9),
+        "max_symbol_share": st.sampled_from([0.0, 0.3, 0.6, 1.0]),
+        "languages": st.sampled_from([[], ["en"], ["zh"]]),
+    }),
+)  # fmt: skip
+def test_what_if_decides_as_a_new_run_does(
+    fresh: Any, texts: list[str], settings_then: dict[str, Any]
+) -> None:
+    folder = fresh()
+    dataset = data_set(folder, texts)
+    now = CleanSpec(dataset="comments", near_duplicate_jaccard=0.6)
+    what_if = WhatIf(run_on(folder / "now", dataset, now)["scores"])
+    then = CleanSpec.parse({**now.model_dump(), **settings_then})
+    made = run_on(folder / "then", dataset, then)["dataset"]
+    decision = what_if.decide(**settings_then)
+    ids = np.array(read_records(dataset)["id"].to_pylist())
+    assert ids[decision.kept].tolist() == read_records(made)["id"].to_pylist()
+    assert decision.dropped == made.summary["dropped"]
+    assert what_if.decide().num_kept == what_if.num_rows - sum(what_if.decide().dropped.values())
 
 
 @FEW

@@ -69,6 +69,40 @@ def count(spec: CountSpec, run: RunContext) -> CountOutputs:
     return CountOutputs(numbers=draft)
 
 
+class SpreadSpec(Spec):
+    tag: str = option("", title="Tag", help="Tells one run from another.")
+    parts: int = option(20, title="Parts", help="Durable parts.", unit="parts", ge=1)
+    seconds: float = option(0.02, title="Seconds", help="Time for a part.", unit="s", ge=0)
+    bad_part: int = option(-1, title="Bad part", help="The part that fails; -1: none.", ge=-1)
+    diary: str = option("", title="Diary", help="File that gets a line for each part: its worker.")
+
+
+class SpreadOutputs(Outputs):
+    numbers: Draft
+
+
+@stage(title="Spread")
+def spread(spec: SpreadSpec, run: RunContext) -> SpreadOutputs:
+    """Write one number a part, on all workers of the run."""
+    parts = {f"part-{n:03d}": [n, spec.model_dump()] for n in range(spec.parts)}
+    folders = run.checkpoint_each(parts, write_number, "parts")
+    draft = run.save("dataset", "spread-numbers")
+    text = "".join((folder / "number.txt").read_text() for folder in folders)
+    (draft.path / "numbers.txt").write_text(text + spec.tag)
+    return SpreadOutputs(numbers=draft)
+
+
+def write_number(folder: Path, value: list) -> None:
+    number, settings = value
+    time.sleep(settings["seconds"])
+    if number == settings["bad_part"]:
+        raise DataError(f"Part {number} is bad", where=f"part {number}", next_step="Mend it.")
+    (folder / "number.txt").write_text(f"{number * number}\n")
+    if settings["diary"]:
+        with Path(settings["diary"]).open("a") as diary:
+            diary.write(f"{os.getpid()} {number}\n")
+
+
 class FailSpec(Spec):
     how: str = option("data", title="How", help="A family, or a way in which a process goes wrong.")
     tag: str = option("", title="Tag", help="Tells one run from another.")

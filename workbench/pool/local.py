@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -97,6 +97,10 @@ class LocalPool:
         workers = list(self._cluster.scheduler.workers.values())
         self._addresses = {str(worker.name): worker.address for worker in workers}
         return sorted(self._addresses, key=_natural)
+
+    def addresses(self, slots: Sequence[str]) -> dict[str, str]:
+        """Return where the workers of these slots can be reached, for each other."""
+        return {slot: self._addresses[slot] for slot in slots}
 
     def submit(self, function: Callable[..., Any], order: dict[str, Any], slot: str) -> Sent:
         """Run ``function(order)`` on exactly this slot; the future fails if its worker dies.

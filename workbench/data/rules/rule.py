@@ -47,11 +47,18 @@ class Bound:
     field: str  # field of the setting that holds the threshold; None there turns the bound off
     sense: Literal["at least", "at most"]
     switch: str = ""  # boolean field of the setting that turns a whole family on; empty: always
+    fixed: float | None = None  # a threshold that is no choice, where there is no field
+
+    def threshold(self, setting: Any) -> float | None:
+        """Return what the score is held against; None where the bound is off."""
+        if self.switch and not getattr(setting, self.switch):
+            return None
+        return getattr(setting, self.field) if self.field else self.fixed
 
     def fails(self, scores: npt.NDArray[Any], setting: Any) -> Mask:
         """Return which of the scores [n] are outside; a score that is NaN never is."""
-        threshold = getattr(setting, self.field)
-        if threshold is None or (self.switch and not getattr(setting, self.switch)):
+        threshold = self.threshold(setting)
+        if threshold is None:
             return np.zeros(len(scores), dtype=bool)
         bound = np.asarray(threshold).astype(scores.dtype)
         outside: Mask = scores < bound if self.sense == "at least" else scores > bound
@@ -62,6 +69,36 @@ class Rule(Protocol):
     """A rule: a pure function of the columns, row by row, and of its setting."""
 
     def __call__(self, columns: Columns, setting: Any, /) -> Judgement: ...  # noqa: D102
+
+
+def changed_spans(
+    before: pa.Array, after: pa.Array
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Return which bytes of each text another one replaces: first, and one past the last; [n].
+
+    All bytes outside of the span are the same in both texts, at its two ends.
+    """
+    spans = [
+        _changed_span(old.encode(), new.encode())
+        for old, new in zip(before.to_pylist(), after.to_pylist(), strict=True)
+    ]
+    start, end = np.array(spans, dtype=np.int32).reshape(-1, 2).T
+    return start, end
+
+
+def _changed_span(before: bytes, after: bytes) -> tuple[int, int]:
+    start = _num_equal(before, after)
+    at_end = _num_equal(before[start:][::-1], after[start:][::-1])
+    return start, len(before) - at_end
+
+
+def _num_equal(left: bytes, right: bytes) -> int:
+    """Return how many first bytes are equal (bisection: comparing slices is fast)."""
+    low, high = 0, min(len(left), len(right))
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if left[low:middle] == right[low:middle] else (low, middle - 1)
+    return low
 
 
 def as_mask(values: pa.Array) -> Mask:
