@@ -12,6 +12,7 @@ from pydantic import Field
 from workbench.data.sources.arrow import ArrowSource
 from workbench.data.sources.csv import CsvSource
 from workbench.data.sources.html import HtmlSource
+from workbench.data.sources.huggingface import HuggingfaceSource
 from workbench.data.sources.jsonl import JsonlSource, JsonSource
 from workbench.data.sources.lines import LinesSource
 from workbench.data.sources.parquet import ParquetSource
@@ -24,6 +25,7 @@ from workbench.data.sources.web import WebSource
 _SHIPPED = (
     CsvSource, JsonlSource, JsonSource, ParquetSource, ArrowSource, LinesSource, TextsSource,
     SqlSource, HtmlSource, WarcSource, WebSource,
+    HuggingfaceSource,
 )  # fmt: skip
 
 
