@@ -175,10 +175,19 @@ def test_a_fetched_page_is_fetched_again(site: Site, tmp_path: Path) -> None:
     settings = json.loads(source(site, url, record_selector="p").canonical_json())
     made = FolderRun(tmp_path).run(IntegrateSpec.parse({"sources": [settings]}))
     records = read_records(made["dataset"]).to_pylist()
-    assert fetch_again(records[1]) == b'<p class="c">a two</p>'
+    again = fetch_again(records[1], allowed_hosts=[site.host])
+    assert again == b'<p class="c">a two</p>'
     site.page("/a", PAGE.format("b"))
     with pytest.raises(DataError, match="not what it was"):
-        fetch_again(records[1])
+        fetch_again(records[1], allowed_hosts=[site.host])
+
+
+def test_a_record_does_not_say_itself_which_private_hosts_are_allowed(site: Site) -> None:
+    url = site.page("/a", PAGE.format("a"))
+    place = {"kind": "web", "uri": url, "hash": "0", "allowed_hosts": [site.host]}
+    with pytest.raises(DataError, match="private address"):
+        fetch_again({"id": "x", "provenance": json.dumps(place)})
+    assert site.asked == []
 
 
 # -- where a fetch may lead -----------------------------------------------------------------------
@@ -497,6 +506,8 @@ class TestWarcElements(SourceLaws):
 
 
 class TestWeb(SourceLaws):
+    allowed_hosts = ("127.0.0.1",)
+
     @pytest.fixture(autouse=True)
     def use(self, site: Site) -> None:
         self.site = site

@@ -47,6 +47,7 @@ from workbench.data.sources.source import (
 
 PART_BYTES = 1 << 26  # of files that are one durable part; also of one that is cut
 _MOST_FILES = 1_000  # in one part
+_LONGEST_MEGABYTES = 1_000  # of a record
 
 Encoding = Annotated[str, AfterValidator(known_encoding)]
 FilePath = Annotated[
@@ -190,10 +191,15 @@ class FileSource(SourceSpec):
     def again(cls, provenance: Mapping[str, Any]) -> tuple[Self, MatchedFile]:
         """Return a source that can open the file which a record came from, and that file."""
         location = local_path(provenance["uri"])
-        settings = {"kind": cls.model_fields["kind"].default, "name": "again", "path": location}
-        source = cls.model_validate({
-            **settings, "storage_options": provenance.get("storage", {}),
+        # The widest bounds that a source may have: it was read within its own.
+        widest = {
             "max_unpacked_ratio": 1_000_000, "max_unpacked_gigabytes": 1e6,
+            "max_record_megabytes": _LONGEST_MEGABYTES,
+        }  # fmt: skip
+        source = cls.model_validate({
+            "kind": cls.model_fields["kind"].default, "name": "again", "path": location,
+            "storage_options": provenance.get("storage", {}),
+            **{name: most for name, most in widest.items() if name in cls.model_fields},
         })  # fmt: skip
         encoding = provenance.get("encoding", "utf-8")
         return source, MatchedFile(location, location, provenance.get("member", ""), encoding)
@@ -250,7 +256,7 @@ class TextFileSource(FileSource):
         help="The text encoding, for example utf-8 or cp1252; empty: found out for each file.",
     )  # fmt: skip
     max_record_megabytes: float = option(
-        16.0, title="Longest record", group="Limits", unit="MB", gt=0, le=1_000,
+        16.0, title="Longest record", group="Limits", unit="MB", gt=0, le=_LONGEST_MEGABYTES,
         help="A record of more bytes than this is rejected, never held.",
     )  # fmt: skip
 
@@ -312,7 +318,7 @@ class TextFileSource(FileSource):
             encoding = provenance.get("encoding", "")
             stream: IO[bytes] = as_utf8(raw, encoding) if is_wide(encoding) else raw
             if "offset" not in provenance:
-                return raw.read()
+                return raw.read(source.max_record_bytes)
             skip_to(stream, provenance["offset"])
             return stream.read(provenance["length"])
 

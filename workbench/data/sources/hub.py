@@ -56,7 +56,7 @@ def download(commit: Commit, files: Sequence[str]) -> Path:
         ResourceError: they are not there and the hub cannot be reached.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
     cached = _cached(commit, files)
     if cached is not None:

@@ -6,15 +6,19 @@ Use them from a test::
         def example(self, folder):  # a source with at least two records
             return MySource(name="mine", ...)
 
+or, where no test of your own belongs to the class, in one line::
+
+    TestMySource = source_laws(lambda folder: MySource(name="mine", ...))
+
 ``secrets`` names the secret texts that the example uses by reference, if any: they must show up
-nowhere.
+nowhere. ``allowed_hosts`` names the private hosts that it fetches pages from, if any.
 """
 
 from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,6 +32,7 @@ class SourceLaws:
     """What every source promises; subclass it in a test and give ``example``."""
 
     secrets: ClassVar[tuple[str, ...]] = ()
+    allowed_hosts: ClassVar[tuple[str, ...]] = ()
 
     def example(self, folder: Path) -> Any:
         """Return a source with at least two records, made in ``folder``."""
@@ -40,11 +45,12 @@ class SourceLaws:
         assert first == second
 
     def test_the_parts_hold_the_rows_of_the_whole(self, tmp_path: Path) -> None:
-        source: Any = self.example(tmp_path)
+        source = self.example(tmp_path)
+        kind: Any = type(source)
         if not isinstance(source, CutSource):
             return  # one part: the whole
         parts = json.loads(json.dumps(source.parts()))
-        again: Any = type(self.example(tmp_path)).model_validate_json(_stored(source))
+        again = kind.model_validate_json(_stored(source))
         assert [r for part in parts for r in again.read_part(part)] == list(source.read())
 
     def test_reading_stops_when_its_reader_does(self, tmp_path: Path) -> None:
@@ -74,10 +80,22 @@ class SourceLaws:
         rows = list(source.read())
         assert all(row.provenance.get("uri") for row in rows)
         assert len({json.dumps(row.provenance) for row in rows}) == len(rows)
-        if hasattr(source, "fetch"):  # byte for byte: what is fetched has the record's hash
-            for row in rows:
-                if isinstance(row, SourceRow):
-                    fetch_from(type(source), json.loads(json.dumps(row.provenance)))
+        for kind, place in _places(source, rows):  # what is fetched has the record's hash
+            fetch_from(kind, place, self.allowed_hosts)
+
+    def test_a_record_that_is_not_what_it_was_is_told(self, tmp_path: Path) -> None:
+        source = self.example(tmp_path)
+        for kind, place in _places(source, source.read()):
+            error = _failure(kind, {**place, "hash": "0"}, self.allowed_hosts)
+            assert error.where
+            assert error.next_step
+
+    def test_a_record_whose_source_is_gone_is_told(self, tmp_path: Path) -> None:
+        source = self.example(tmp_path)
+        for kind, place in _places(source, source.read()):
+            error = _failure(kind, {**place, "uri": f"{place['uri']}-gone"}, self.allowed_hosts)
+            assert error.where
+            assert error.next_step
 
     def test_rows_are_plain_values(self, tmp_path: Path) -> None:
         for row in self.example(tmp_path).read():
@@ -112,6 +130,37 @@ class SourceLaws:
             except WorkbenchError as error:
                 shown.append(json.dumps(error.to_json()))
         assert [secret for secret in self.secrets if any(secret in text for text in shown)] == []
+
+
+def source_laws(example: Callable[[Path], Any], **settings: Any) -> type[SourceLaws]:
+    """Return the laws as a test class, for a source that ``example`` makes in a folder.
+
+    ``settings`` are those of the class, such as ``secrets``.
+    """
+    return type("Laws", (SourceLaws,), {
+        "example": lambda _self, folder: example(folder), **settings
+    })  # fmt: skip
+
+
+def _places(source: Any, rows: Iterable[Any]) -> list[tuple[type[Any], dict[str, Any]]]:
+    """Return the kind and provenance of each record that can be fetched again."""
+    if not hasattr(source, "fetch"):
+        return []
+    return [
+        (type(source), json.loads(json.dumps(row.provenance)))
+        for row in rows
+        if isinstance(row, SourceRow)
+    ]
+
+
+def _failure(
+    kind: type[Any], place: dict[str, Any], allowed_hosts: tuple[str, ...]
+) -> WorkbenchError:
+    try:
+        raw = fetch_from(kind, place, allowed_hosts)
+    except WorkbenchError as error:
+        return error
+    raise AssertionError(f"{len(raw)} bytes were fetched from {place['uri']}")
 
 
 def _iterator(source: Any) -> Generator[Any, None, None]:

@@ -24,6 +24,7 @@ _AGENT = "nlp-workbench"
 _SITEMAP_BYTES = 50_000_000  # the format's own bound
 _MOST_SITEMAPS = 1_000
 _URLS_PER_PART = 100
+_LONGEST_MEGABYTES = 1_000
 _LOCATION = re.compile(
     rb"<(?:\w+:)?loc\b[^>]*>\s*(.*?)\s*</(?:\w+:)?loc>", re.DOTALL | re.IGNORECASE
 )
@@ -62,7 +63,7 @@ class WebSource(PageSource):
         help="A page for which its server takes longer is rejected.",
     )  # fmt: skip
     max_page_megabytes: float = option(
-        8.0, title="Longest page", group="Limits", unit="MB", gt=0, le=1_000,
+        8.0, title="Longest page", group="Limits", unit="MB", gt=0, le=_LONGEST_MEGABYTES,
         help="A page of more bytes is rejected.",
     )  # fmt: skip
     allowed_hosts: list[str] = option(
@@ -100,7 +101,7 @@ class WebSource(PageSource):
     def read_part(self, part: Part) -> Iterator[SourceRow | Rejected]:
         """Yield the records of a group of pages; a page that cannot be had is a rejected row."""
         for url in part["urls"]:
-            place: dict[str, object] = {"uri": url, **self._allowance()}
+            place: dict[str, object] = {"uri": url}
             try:
                 fetched = self._fetch_page(url)
             except NotFetched as error:
@@ -119,8 +120,10 @@ class WebSource(PageSource):
     def fetch(cls, provenance: Mapping[str, Any]) -> bytes:
         """Fetch a page again, as politely; return its bytes or the markup of an element."""
         url = provenance["uri"]
-        hosts = provenance.get("allowed_hosts", [])
-        source = cls(name="again", urls=[url], allowed_hosts=hosts)
+        source = cls.model_validate({
+            "name": "again", "urls": [url], "max_page_megabytes": _LONGEST_MEGABYTES,
+            "allowed_hosts": provenance["allowed_hosts"],
+        })  # fmt: skip
         try:
             return element_of(source._fetch_page(url).body, provenance)
         except NotFetched as error:
@@ -143,9 +146,6 @@ class WebSource(PageSource):
             self.agent, self.wait_seconds, self.timeout_seconds, int(num_bytes),
             tuple(self.allowed_hosts),
         )  # fmt: skip
-
-    def _allowance(self) -> dict[str, object]:
-        return {"allowed_hosts": self.allowed_hosts} if self.allowed_hosts else {}
 
     def _urls(self) -> Iterator[str]:
         yield from self.urls
