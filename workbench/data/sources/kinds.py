@@ -19,13 +19,13 @@ from workbench.data.sources.parquet import ParquetSource
 from workbench.data.sources.source import SOURCE_GROUP, Source
 from workbench.data.sources.sql import SqlSource
 from workbench.data.sources.texts import TextsSource
+from workbench.data.sources.user_source import UserSource
 from workbench.data.sources.warc import WarcSource
 from workbench.data.sources.web import WebSource
 
 _SHIPPED = (
     CsvSource, JsonlSource, JsonSource, ParquetSource, ArrowSource, LinesSource, TextsSource,
-    SqlSource, HtmlSource, WarcSource, WebSource,
-    HuggingfaceSource,
+    SqlSource, HtmlSource, WarcSource, WebSource, HuggingfaceSource, UserSource,
 )  # fmt: skip
 
 

@@ -179,7 +179,7 @@ class ColumnSource(SourceSpec):
             )  # fmt: skip
         used = {self.text_column, self.label_column, *self.omit_columns}
         return SourceRow(
-            text=text if isinstance(text, str) else "" if text is None else str(text),
+            text=text if isinstance(text, str) else "" if is_absent(text) else str(text),
             label=as_label(cells[self.label_column]) if self.label_column else None,
             position=position,
             provenance=provenance,
@@ -205,11 +205,16 @@ def _beginning(value: object) -> str:
     return (value.hex() if isinstance(value, bytes) else repr(value))[:RAW_CHARACTERS]
 
 
+def is_absent(cell: object) -> bool:
+    """Whether a cell is empty: None, or the NaN that tables of numbers have in its place."""
+    return cell is None or (isinstance(cell, float) and math.isnan(cell))
+
+
 def as_label(cell: object) -> str | None:
     """Return a cell as a label: whole numbers without ``.0``, None where the cell is empty."""
     if isinstance(cell, float):
-        cell = int(cell) if cell.is_integer() else (None if math.isnan(cell) else cell)
-    if cell is None or cell == "":
+        cell = int(cell) if cell.is_integer() else cell
+    if is_absent(cell) or cell == "":
         return None
     return str(cell).lower() if isinstance(cell, bool) else str(cell).strip()
 
