@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from widgets.form import SpecForm
+from widgets.form_model import check
 from workbench.core.artifact import Artifact
 from workbench.core.errors import DataError, SpecError, StageError
 from workbench.core.laws import FolderRun
-from workbench.core.presets import offered
 from workbench.data.integrate import IntegrateSpec, fingerprint
 from workbench.data.records import read_records
 from workbench.data.sources.fetch import fetch_again
@@ -111,12 +112,25 @@ def test_only_a_source_that_is_always_the_same_may_come_from_the_cache() -> None
     assert fingerprint(IntegrateSpec(sources=[words, diary])) is None
 
 
-def test_a_source_is_offered_by_name_to_forms_at_once() -> None:
-    @source
-    def leaflets() -> Iterator[str]:
-        yield "a leaflet"
+def test_a_source_of_a_cell_is_in_the_form_at_once_and_can_be_added() -> None:
+    form = SpecForm("integrate", name="mail")
 
-    assert offered(UserSource)["leaflets"] == leaflets
+    def kinds() -> list[str]:
+        rows = [row for group in form.snapshot["form"]["groups"] for row in group["fields"]]
+        found: list[str] = next(row for row in rows if row["name"] == "sources")["kinds"]
+        return found
+
+    assert "leaflets" not in kinds()
+
+    @source(language="en")
+    def leaflets(year: int = 2024) -> Iterator[str]:
+        yield f"a leaflet of {year}"
+
+    assert "leaflets" in kinds()
+    form.session.add_item({"name": "sources", "kind": "leaflets"})
+    checked = check(form.session.form)
+    assert checked.spec == IntegrateSpec(name="mail", sources=[leaflets])
+    form.close()
 
 
 def test_numbers_of_numpy_and_pandas_are_plain_values(tmp_path: Path) -> None:
