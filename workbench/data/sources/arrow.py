@@ -24,11 +24,10 @@ class ArrowSource(ColumnarSource):
         "arrow", title="Kind", help="Arrow and Feather files.", group="Source"
     )  # fmt: skip
 
-    def read(self) -> Iterator[SourceRow | Rejected]:
-        """Yield one record per row, file by file."""
-        for file in self.files():
-            with self.reading(file, "Arrow"):
-                yield from self.rows(file, self.batches(file))
+    def read_file(self, file: MatchedFile) -> Iterator[SourceRow | Rejected]:
+        """Yield one record per row."""
+        with self.reading(file, "Arrow"):
+            yield from self.rows(file, self.batches(file))
 
     def batches(self, file: MatchedFile) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a file in batches."""

@@ -64,13 +64,10 @@ class CsvSource(ColumnSource, TextFileSource):
         help="Names of the columns where the file has no header; empty: the first row names them.",
     )  # fmt: skip
 
-    def read(self) -> Iterator[SourceRow | Rejected]:
-        """Yield one record per row, file by file."""
-        for file in self.files():
-            encoding = self.encoding_of(file)
-            yield from self._read_file(file._replace(encoding=encoding), encoding)
-
-    def _read_file(self, file: MatchedFile, encoding: str) -> Iterator[SourceRow | Rejected]:
+    def read_file(self, file: MatchedFile) -> Iterator[SourceRow | Rejected]:
+        """Yield one record per row."""
+        encoding = self.encoding_of(file)
+        file = file._replace(encoding=encoding)
         rows = self._rows(file)
         header = self.columns or self._read_header(file, rows)
         self.check_columns(header, file.location, "header")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import IO, Annotated, Any, NamedTuple, Self
+from typing import IO, Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
@@ -83,6 +83,12 @@ class FileSource(SourceSpec):
         100.0, title="Bound on unpacked size", group="Limits", unit="GB", gt=0,
         help="A packed file that becomes bigger than this is refused.",
     )  # fmt: skip
+    on_bad_file: Literal["stop", "reject"] = option(
+        "stop", title="A bad file", group="Limits",
+        help="What becomes of a file that is damaged or not as these settings say. stop: the run "
+        "fails and names it; once it is mended the run goes on. reject: what could be read of it "
+        "is kept, and a rejected row stands for the rest.",
+    )  # fmt: skip
     _chosen: list[MatchedFile] | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
@@ -110,12 +116,26 @@ class FileSource(SourceSpec):
             raise self._no_file()
         return [member for file in found for member in self._members(file)]
 
+    def read(self) -> Iterator[SourceRow | Rejected]:
+        """Yield the rows of each file, in order; a bad file is an error or a rejected row."""
+        for file in self.files():
+            try:
+                yield from self.read_file(file)
+            except DataError as error:
+                if self.on_bad_file == "stop":
+                    raise
+                yield self._rejected_file(file, error)
+
+    def read_file(self, file: MatchedFile) -> Iterator[SourceRow | Rejected]:
+        """Yield the rows of one file, of its span if it has one."""
+        raise NotImplementedError
+
     def parts(self) -> list[Part]:
         """Return groups of files, cut where a file is big and its kind can be."""
         groups: list[list[MatchedFile]] = []
         sizes: list[int] = []
         for file in self.files():
-            for piece, size in self.cut(file):
+            for piece, size in self._pieces(file):
                 if groups and sizes[-1] + size <= PART_BYTES and len(groups[-1]) < _MOST_FILES:
                     groups[-1].append(piece)
                     sizes[-1] += size
@@ -128,7 +148,21 @@ class FileSource(SourceSpec):
         """Yield the rows of the files of one part."""
         narrowed = self.model_copy()
         narrowed._chosen = [_file_from_json(values) for values in part["files"]]
-        return narrowed.read()  # type: ignore[attr-defined,no-any-return]
+        return narrowed.read()
+
+    def _pieces(self, file: MatchedFile) -> list[tuple[MatchedFile, int]]:
+        try:
+            return self.cut(file)
+        except DataError:  # told when its turn comes
+            if self.on_bad_file == "stop":
+                raise
+            return [(file, 0)]
+
+    def _rejected_file(self, file: MatchedFile, error: DataError) -> Rejected:
+        first_row = file.span.first_row if file.span else 1
+        place = self.locate(file, file.encoding, bad_from_row=first_row)
+        return Rejected(f"{file.key}:bad:{first_row}", place, f"{error.what} ({error.where})",
+                        "bad_file", "", error.next_step)  # fmt: skip
 
     def cut(self, file: MatchedFile) -> list[tuple[MatchedFile, int]]:
         """Return the pieces of a file that can be read apart, each with its size in bytes."""
@@ -150,6 +184,8 @@ class FileSource(SourceSpec):
         if isinstance(file, Path):
             file = MatchedFile(str(file), file.name)
         where = self.place(file.location, *([file.member] if file.member else []))
+        if file.damage:
+            raise DataError(file.damage, where=where, next_step="Copy the file again.")
         with ExitStack() as stack:
             try:
                 stream = stack.enter_context(self._open_raw(file, where))
@@ -217,8 +253,13 @@ class FileSource(SourceSpec):
         if not file.location.lower().endswith(".zip"):
             return [file]
         where = self.place(file.location)
-        with self._open_raw(file, where) as raw:
-            names = zip_members(raw, self._bounds, file.name, where)
+        try:
+            with self._open_raw(file, where) as raw:
+                names = zip_members(raw, self._bounds, file.name, where)
+        except DataError as error:
+            if self.on_bad_file == "stop":
+                raise
+            return [file._replace(damage=error.what)]
         found = [name for name in names if fnmatch(name, self.members)]
         if not found:
             raise DataError(f"No file in {file.name} matches {self.members!r}", where=where,
@@ -418,14 +459,15 @@ def _is_packed(file: MatchedFile) -> bool:
 
 
 def _file_from_json(values: Sequence[Any]) -> MatchedFile:
-    location, key, member, encoding, span = values
-    return MatchedFile(location, key, member, encoding, Span(*span) if span else None)
+    location, key, member, encoding, span, damage = values
+    return MatchedFile(location, key, member, encoding, Span(*span) if span else None, damage)
 
 
 def _without_members(files: list[MatchedFile]) -> list[MatchedFile]:
     """Return each archive once in place of the files in it."""
     return list(dict.fromkeys(
-        file._replace(key=file.key.removesuffix(f"/{file.member}"), member="") for file in files
+        file._replace(key=file.key.removesuffix(f"/{file.member}"), member="", damage="")
+        for file in files
     ))  # fmt: skip
 
 

@@ -85,14 +85,13 @@ class JsonlSource(JsonObjects):
         "jsonl", title="Kind", help="JSON objects, one a line or in one array.", group="Source"
     )  # fmt: skip
 
-    def read(self) -> Iterator[SourceRow | Rejected]:
-        """Yield one record per object, file by file; blank lines are none."""
-        for file in self.files():
-            named = file._replace(encoding=self.encoding_of(file))
-            if not file.span and self._is_array(named):
-                yield from self._in_array(named)
-            else:
-                yield from self._in_lines(named)
+    def read_file(self, file: MatchedFile) -> Iterator[SourceRow | Rejected]:
+        """Yield one record per object; blank lines are none."""
+        named = file._replace(encoding=self.encoding_of(file))
+        if not file.span and self._is_array(named):
+            yield from self._in_array(named)
+        else:
+            yield from self._in_lines(named)
 
     def cut(self, file: MatchedFile) -> list[tuple[MatchedFile, int]]:
         """Return stretches of lines; an array is one piece."""
@@ -135,14 +134,13 @@ class JsonSource(JsonObjects):
         "object, which then is the record.",
     )  # fmt: skip
 
-    def read(self) -> Iterator[SourceRow | Rejected]:
-        """Yield one record per object of the array, file by file."""
-        for file in self.files():
-            named = file._replace(encoding=self.encoding_of(file))
-            if self.records_path or not self._begins_array(named):
-                yield from self._in_document(named)
-            else:
-                yield from self._in_array(named)
+    def read_file(self, file: MatchedFile) -> Iterator[SourceRow | Rejected]:
+        """Yield one record per object of the array."""
+        named = file._replace(encoding=self.encoding_of(file))
+        if self.records_path or not self._begins_array(named):
+            yield from self._in_document(named)
+        else:
+            yield from self._in_array(named)
 
     def element_text(self, file: MatchedFile, number: int, path: str | None) -> str:
         """Return the text of one element of the array that stands at a path, empty if none."""

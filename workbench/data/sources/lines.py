@@ -30,15 +30,13 @@ class LinesSource(TextFileSource):
     )  # fmt: skip
 
     def read(self) -> Iterator[SourceRow | Rejected]:
-        """Yield one record per line, blank lines too, file by file."""
-        files = self.files()
-        if self.labels_path and len(files) > 1:
-            raise DataError(f"{len(files)} files match, but one labels file is given",
+        """Yield one record per line, file by file."""
+        num_files = len(self.files()) if self.labels_path else 1
+        if num_files > 1:
+            raise DataError(f"{num_files} files match, but one labels file is given",
                             where=self.place(self.path),
                             next_step="Make one source per text file.")  # fmt: skip
-        labels = self._read_labels() if self.labels_path else None
-        for file in files:
-            yield from self._read_file(file, labels)
+        return super().read()
 
     def parts(self) -> list[Part]:
         """Return groups of files or of lines; one part where labels stand in parallel."""
@@ -55,9 +53,9 @@ class LinesSource(TextFileSource):
         labels = hash_files([("labels", Path(self.labels_path))])
         return f"{super().fingerprint()}{labels}"
 
-    def _read_file(
-        self, file: MatchedFile, labels: list[str | None] | None
-    ) -> Iterator[SourceRow | Rejected]:
+    def read_file(self, file: MatchedFile) -> Iterator[SourceRow | Rejected]:
+        """Yield one record per line, blank lines too."""
+        labels = self._read_labels() if self.labels_path else None
         number, encoding = 0, self.encoding_of(file)
         file = file._replace(encoding=encoding)
         for line in self.text_lines(file):

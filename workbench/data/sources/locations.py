@@ -30,7 +30,8 @@ class MatchedFile(NamedTuple):
     """One file of a source; ``key`` is its path below the folder that all of them share.
 
     ``location`` is an absolute local path or a URL; ``member`` names a file in a zip archive,
-    ``encoding`` what is known of its text, ``span`` the only part of it that is meant.
+    ``encoding`` what is known of its text, ``span`` the only part of it that is meant, ``damage``
+    why it cannot be read, where that is known.
     """
 
     location: str
@@ -38,6 +39,7 @@ class MatchedFile(NamedTuple):
     member: str = ""
     encoding: str = ""
     span: Span | None = None
+    damage: str = ""
 
     @property
     def is_local(self) -> bool:

@@ -22,11 +22,10 @@ class ParquetSource(ColumnarSource):
         "parquet", title="Kind", help="Parquet files.", group="Source"
     )  # fmt: skip
 
-    def read(self) -> Iterator[SourceRow | Rejected]:
-        """Yield one record per row, file by file."""
-        for file in self.files():
-            with self.reading(file, "Parquet"):
-                yield from self.rows(file, self.batches(file))
+    def read_file(self, file: MatchedFile) -> Iterator[SourceRow | Rejected]:
+        """Yield one record per row."""
+        with self.reading(file, "Parquet"):
+            yield from self.rows(file, self.batches(file))
 
     def cut(self, file: MatchedFile) -> list[tuple[MatchedFile, int]]:
         """Return groups of row groups; a span counts row groups, not bytes."""

@@ -22,12 +22,11 @@ class TextsSource(TextFileSource):
         help="Take the name of the folder that a file lies in as its label.",
     )  # fmt: skip
 
-    def read(self) -> Iterator[SourceRow | Rejected]:
-        """Yield one record per file."""
-        for file in self.files():
-            yield self._read_file(file)
+    def read_file(self, file: MatchedFile) -> Iterator[SourceRow | Rejected]:
+        """Yield the one record of a file."""
+        yield self._record_of(file)
 
-    def _read_file(self, file: MatchedFile) -> SourceRow | Rejected:
+    def _record_of(self, file: MatchedFile) -> SourceRow | Rejected:
         with self.open_bytes(file) as stream:
             raw = stream.read(self.max_record_bytes + 1)
         if len(raw) > self.max_record_bytes:

@@ -27,12 +27,11 @@ class WarcSource(PageSource, TextFileSource):
         "warc", title="Kind", help="Web archives (.warc, .warc.gz).", group="Source"
     )  # fmt: skip
 
-    def read(self) -> Iterator[SourceRow | Rejected]:
-        """Yield the records of every page, in the order of the archives."""
-        for file in self.files():
-            with self.open_bytes(file) as stream:
-                for number, record in enumerate(self._answers(stream, file), 1):
-                    yield from self._rows(record, file, number)
+    def read_file(self, file: MatchedFile) -> Iterator[SourceRow | Rejected]:
+        """Yield the records of every page, in the order of the archive."""
+        with self.open_bytes(file) as stream:
+            for number, record in enumerate(self._answers(stream, file), 1):
+                yield from self._rows(record, file, number)
 
     @classmethod
     def fetch(cls, provenance: Mapping[str, Any]) -> bytes:
