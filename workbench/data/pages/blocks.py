@@ -25,7 +25,7 @@ _PLAIN = frozenset("a b i em strong u s small sub sup abbr cite code q mark br t
 
 # Words in the class or id of what stands around an article rather than in it.
 _AROUND = frozenset(
-    "comment comments commenting disqus respond replies sidebar sidebars side rail related"
+    "comment comments commenting disqus respond replies sidebar sidebars rail related"
     " recommended recommendations recommendation recommend recirc share sharing shares sharebar"
     " social footer nav navbar navigation menu menus breadcrumb breadcrumbs newsletter newsletters"
     " subscribe subscription subscriptions signup promo promos promotion advert advertisement"
@@ -87,7 +87,10 @@ class _Walk:
         self._line: list[str] = []
         self._link_characters = 0
         self._is_strict = is_strict
-        self._paragraphs = max(_FEWEST_CHARACTERS, _paragraph_characters(body))
+        # Old pages write prose into whatever stands nearest.
+        has_paragraphs = _characters(body, ("p",)) >= _FEWEST_CHARACTERS
+        self._prose_tags = ("p",) if has_paragraphs else ("p", "div", "td", "span", "li", "br")
+        self._prose = max(_FEWEST_CHARACTERS, _characters(body, self._prose_tags))
         self._kinds: dict[str, tuple[bool, bool]] = {}
         self._doubts = 0
 
@@ -101,7 +104,10 @@ class _Walk:
         self._link_characters = 0
 
     def enter(self, element: Any, node: int, tag: str, depth: int) -> None:
-        """Take up an element and what is in it."""
+        """Take up an element and what is in it; ``node`` and ``tag`` are those of its block.
+
+        One function rather than three: it is called for every element of every page.
+        """
         own = element.tag
         if own in _SKIPPED:
             return
@@ -109,64 +115,58 @@ class _Walk:
         if own not in _PLAIN:
             names = element.get("class", "") + " " + element.get("id", "")
             if names != " ":
-                is_around, is_body = self._kind(names)
+                is_around, is_body = self._kinds.get(names) or self._kind(names)
                 if is_around and own not in _NEVER_NAMED and not self._is_large(element):
                     return
             if own == "div" and _HIDDEN.search(element.get("style", "")):
                 return
-        if own in _BLOCKS:
+        is_block = own in _BLOCKS
+        if is_block:
             self.end_block(node, tag)
-            if own != "br":
-                self._enter_block(element, node, own, depth, is_body)
+            if own == "br":
+                return
+            node, tag = self._open_node(element, node, own, is_body), own
+        line = self._line
+        start = len(line)
+        if text := element.text:
+            line.append(text)
+        if depth > _DEEPEST:
+            line.extend(text for child in element for text in child.itertext())
         else:
-            self._enter_inline(element, node, tag, depth)
+            for child in element:
+                self.enter(child, node, tag, depth + 1)
+                if text := child.tail:
+                    line.append(text)
+        if is_block:
+            self.end_block(node, tag)
+        elif own == "a":
+            self._link_characters += sum(map(len, line[start:]))
 
-    def _enter_block(
-        self, element: Any, parent: int, tag: str, depth: int, is_body: bool
-    ) -> None:
+    def _open_node(self, element: Any, parent: int, tag: str, is_body: bool) -> int:
         outline = self.outline
-        node = len(outline.parents)
         outline.parents.append(parent)
         outline.tags.append(tag)
         is_named = is_body or element.get("itemprop") == "articleBody"
         outline.is_body.append(is_named and tag in CONTAINERS)
-        self._enter_children(element, node, tag, depth)
-        self.end_block(node, tag)
-
-    def _enter_inline(self, element: Any, node: int, tag: str, depth: int) -> None:
-        start = len(self._line)
-        self._enter_children(element, node, tag, depth)
-        if element.tag == "a":
-            self._link_characters += sum(map(len, self._line[start:]))
-
-    def _enter_children(self, element: Any, node: int, tag: str, depth: int) -> None:
-        line = self._line
-        if element.text:
-            line.append(element.text)
-        if depth > _DEEPEST:
-            line.extend(text for child in element for text in child.itertext())
-            return
-        for child in element:
-            self.enter(child, node, tag, depth + 1)
-            if child.tail:
-                line.append(child.tail)
+        return len(outline.parents) - 1
 
     def _kind(self, names: str) -> tuple[bool, bool]:
         """Return whether names say around the article, and whether they say its body."""
-        kind = self._kinds.get(names)
-        if kind is None:
-            words = {word.lower() for word in _WORD.findall(names)}
-            is_body = not (words.isdisjoint(_BODY) or words.isdisjoint(_ARTICLE))
-            is_around = self._is_strict and not is_body and not words.isdisjoint(_AROUND)
-            kind = self._kinds[names] = (is_around, is_body)
+        words = {word.lower() for word in _WORD.findall(names)}
+        is_body = not (words.isdisjoint(_BODY) or words.isdisjoint(_ARTICLE))
+        is_around = self._is_strict and not is_body and not words.isdisjoint(_AROUND)
+        kind = self._kinds[names] = (is_around, is_body)
         return kind
 
     def _is_large(self, element: Any) -> bool:
         self._doubts += 1
         if self._doubts > _MOST_DOUBTS:
             return True
-        return _paragraph_characters(element) >= _LARGE_SHARE * self._paragraphs
+        return _characters(element, self._prose_tags) >= _LARGE_SHARE * self._prose
 
 
-def _paragraph_characters(element: Any) -> int:
-    return sum(len(paragraph.text or "") for paragraph in element.iter("p"))
+def _characters(element: Any, tags: tuple[str, ...]) -> int:
+    """Return how much text stands in such elements, or behind them if they are line breaks."""
+    return sum(
+        len((found.tail if found.tag == "br" else found.text) or "") for found in element.iter(*tags)
+    )

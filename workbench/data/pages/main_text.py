@@ -28,13 +28,11 @@ def main_text(html: bytes | str, url: str | None = None) -> str:
     declare, as in browsers. The time is linear in the page's size; what stands deeper than 2,048
     levels is not seen. ``url`` helps the last resort only.
     """
-    page, root = parse(html)
-    if root is None:
+    page, body = parse(html)
+    if body is None:
         return ""
-    body = root.find("body")
-    body = root if body is None else body
     text = _text(outline(body))
-    declared = article_body(page, root)
+    declared = article_body(page)
     if declared and is_other_text(declared, text):
         text = declared
     if len(text) >= _FEW_CHARACTERS:

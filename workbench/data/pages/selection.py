@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from typing import Any
 
 from workbench.data.pages.blocks import CONTAINERS, Block, Outline
 
 _SENTENCE_END = re.compile(r"[.!?…。！？:;,،؟।][\"”’»)\']*(?:\s|$)|[。！？]")
+_LITTLE_PROSE = 250  # characters
 
 
 def select(page: Outline) -> list[Block]:
@@ -17,15 +20,14 @@ def select(page: Outline) -> list[Block]:
     totals = [0.0] * len(page.parents)
     for block, value in zip(page.blocks, worth, strict=True):
         totals[block.node] += value
-    for node in range(len(totals) - 1, 0, -1):
-        totals[page.parents[node]] += totals[node]
+    _add_up(page, totals)
     root = _descend(page, totals, _root(page, totals))
     inside = [False] * len(totals)
     inside[root] = True
     for node in range(root + 1, len(totals)):
         inside[node] = inside[page.parents[node]]
     chosen = [(b, v) for b, v in zip(page.blocks, worth, strict=True) if inside[b.node]]
-    return [b for b, v in _after_title(chosen) if not _is_links(b)]
+    return _without_links(page, _after_title(chosen))
 
 
 def _worth(block: Block) -> float:
@@ -46,16 +48,35 @@ def _worth(block: Block) -> float:
 
 
 def _root(page: Outline, totals: list[float]) -> int:
+    """Return the element with most prose, or the one named an article's body with nearly as much.
+
+    Where there is hardly any prose, as in tables of results, a name is all there is to go by.
+    """
     most = max(totals)
-    bodies = [n for n, named in enumerate(page.is_body) if named and totals[n] >= 0.8 * most]
+    named = [node for node, is_body in enumerate(page.is_body) if is_body]
+    bodies = [node for node in named if totals[node] >= 0.8 * most]
+    if most < _LITTLE_PROSE and named:
+        characters = [0] * len(totals)
+        for block in page.blocks:
+            characters[block.node] += len(block.text) - block.link_characters
+        _add_up(page, characters)
+        return max(named, key=lambda node: (characters[node], node))
     if bodies:
-        most_body = max(totals[n] for n in bodies)
-        return max(n for n in bodies if totals[n] >= 0.9 * most_body)
-    return max(n for n, total in enumerate(totals) if total == most)
+        most_body = max(totals[node] for node in bodies)
+        return max(node for node in bodies if totals[node] >= 0.9 * most_body)
+    return max(node for node, total in enumerate(totals) if total == most)
+
+
+def _add_up(page: Outline, values: list[Any]) -> None:
+    """Add to each node's value those of all nodes below it."""
+    for node in range(len(values) - 1, 0, -1):
+        values[page.parents[node]] += values[node]
 
 
 def _descend(page: Outline, totals: list[float], root: int) -> int:
     """Return the smallest container below a node that holds nearly all its prose."""
+    if totals[root] <= 0:
+        return root
     for node in range(root + 1, len(totals)):
         is_inner = page.parents[node] == root and totals[node] >= 0.85 * totals[root]
         if is_inner and page.tags[node] in CONTAINERS:
@@ -72,5 +93,19 @@ def _after_title(chosen: list[tuple[Block, float]]) -> list[tuple[Block, float]]
     return chosen[first + 1 :] if below > 0.8 * sum(max(0.0, v) for _, v in chosen) else chosen
 
 
+def _without_links(page: Outline, chosen: list[tuple[Block, float]]) -> list[Block]:
+    """Leave out what is mostly links, unless it is an item among items of prose."""
+    lists: Counter[int] = Counter()
+    for block, _ in chosen:
+        if block.tag == "li":
+            lists[page.parents[block.node]] += -1 if _is_links(block) else 1
+    return [
+        block
+        for block, _ in chosen
+        if not _is_links(block) or (block.tag == "li" and lists[page.parents[block.node]] > 0)
+    ]
+
+
 def _is_links(block: Block) -> bool:
     return block.link_characters > 0.5 * len(block.text) and len(block.text) < 200
+
