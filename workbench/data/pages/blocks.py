@@ -6,38 +6,43 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+
+def _words(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
 # Never prose. The tree below them is not looked at.
-_SKIPPED = frozenset(
+_SKIPPED = _words(
     "script style noscript svg template iframe object embed applet canvas audio video map button"
     " select option input textarea nav footer aside head title meta link math menu dialog figure"
-    " picture img".split()
+    " picture img"
 )
-_BLOCKS = frozenset(
+_BLOCKS = _words(
     "html body div p article section main header hgroup h1 h2 h3 h4 h5 h6 ul ol li dl dt dd table"
     " thead tbody tfoot tr td th caption blockquote pre address center fieldset details summary"
-    " form hr br".split()
+    " form hr br"
 )
-CONTAINERS = frozenset("body div article section main form td tr table tbody center".split())
-_HEADINGS = frozenset("h1 h2 h3 h4 h5 h6".split())
+CONTAINERS = _words("body div article section main form td tr table tbody center")
+_HEADINGS = _words("h1 h2 h3 h4 h5 h6")
 _NEVER_NAMED = frozenset(["html", "body", "main", "article", *_HEADINGS])
 # Inline elements whose names say nothing about what they hold.
-_PLAIN = frozenset("a b i em strong u s small sub sup abbr cite code q mark br tr tbody".split())
+_PLAIN = _words("a b i em strong u s small sub sup abbr cite code q mark br tr tbody")
 
 # Words in the class or id of what stands around an article rather than in it.
-_AROUND = frozenset(
+_AROUND = _words(
     "comment comments commenting disqus respond replies sidebar sidebars rail related"
     " recommended recommendations recommendation recommend recirc share sharing shares sharebar"
     " social footer nav navbar navigation menu menus breadcrumb breadcrumbs newsletter newsletters"
     " subscribe subscription subscriptions signup promo promos promotion advert advertisement"
-    " advertisements adverts ads ad sponsor sponsored cookie cookies consent gdpr popup modal overlay"
-    " byline dateline timestamp author authors bio tags tag taglist caption captions credit credits"
-    " gallery slideshow carousel more most popular trending outbrain taboola widget widgets toolbar"
-    " masthead meta metadata hidden pagination pager rating ratings login print follow teaser"
-    " teasers".split()
+    " advertisements adverts ads ad sponsor sponsored cookie cookies consent gdpr popup modal"
+    " overlay byline dateline timestamp author authors bio tags tag taglist caption captions credit"
+    " credits gallery slideshow carousel more most popular trending outbrain taboola widget widgets"
+    " toolbar masthead meta metadata hidden pagination pager rating ratings login print follow teaser"
+    " teasers"
 )
 # Words that name an article's own body: text_body, articleBody, entry-content.
-_BODY = frozenset("body content copy text contents".split())
-_ARTICLE = frozenset("article story entry post blog main page news".split())
+_BODY = _words("body content copy text contents")
+_ARTICLE = _words("article story entry post blog main page news")
 _WORD = re.compile(r"[A-Z]?[a-z]+")
 
 _HIDDEN = re.compile(r"display\s*:\s*none", re.I)
@@ -168,5 +173,6 @@ class _Walk:
 def _characters(element: Any, tags: tuple[str, ...]) -> int:
     """Return how much text stands in such elements, or behind them if they are line breaks."""
     return sum(
-        len((found.tail if found.tag == "br" else found.text) or "") for found in element.iter(*tags)
+        len((found.tail if found.tag == "br" else found.text) or "")
+        for found in element.iter(*tags)
     )

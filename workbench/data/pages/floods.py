@@ -9,7 +9,9 @@ import numba as nb  # noqa: TID253 (compiled functions are made where they stand
 import numpy as np
 import numpy.typing as npt
 
-MOST_ATTRIBUTES = 1_000  # of one tag; a parser takes 2 ms for so many, and four times that for 2,000
+MOST_ATTRIBUTES = (
+    1_000  # of one tag; a parser takes 2 ms for so many, and four times that for 2,000
+)
 
 _LT, _GT, _SLASH, _EQUALS, _QUOTE, _APOSTROPHE = 60, 62, 47, 61, 34, 39
 
@@ -56,7 +58,7 @@ def _end_of_tag(page: npt.NDArray[np.uint8], place: int) -> tuple[int, int]:
         place += 1
         if byte == _GT:
             break
-        if after_equals and (byte == _QUOTE or byte == _APOSTROPHE):
+        if after_equals and byte in (_QUOTE, _APOSTROPHE):
             while place < size and page[place] != byte:
                 place += 1
             place += 1

@@ -62,5 +62,7 @@ def _is_worth_a_fallback(page: bytes, everything: Outline) -> bool:
 def _last_resort(page: bytes, url: str | None) -> str:
     import trafilatura
 
-    text: Any = trafilatura.extract(page.decode("utf-8", "replace"), url=url, include_comments=False)
+    text: Any = trafilatura.extract(
+        page.decode("utf-8", "replace"), url=url, include_comments=False
+    )
     return str(text or "")

@@ -19,6 +19,8 @@ def parse(html: bytes | str) -> tuple[bytes, Any]:
 
     page = to_utf8(html)
     shown: Any = memoryview(page)[_start_of_body(page) :][:_LARGEST_BODY_BYTES]
+    if not shown:
+        return page, None
     if len(shown) > _NO_FLOOD_BYTES:
         from workbench.data.pages.floods import without_floods
 

@@ -108,4 +108,3 @@ def _without_links(page: Outline, chosen: list[tuple[Block, float]]) -> list[Blo
 
 def _is_links(block: Block) -> bool:
     return block.link_characters > 0.5 * len(block.text) and len(block.text) < 200
-

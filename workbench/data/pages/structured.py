@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
 
 _MARK = b'"articleBody"'
 _MOST_MARKS = 16
@@ -23,11 +22,12 @@ def article_body(page: bytes) -> str:
         mark = page.find(_MARK, end)  # much faster than a pattern, and nearly always the answer
         if mark < 0:
             break
-        start, end = page.rfind(b"<script", end, mark), mark + len(_MARK)
-        if start < 0 or page[end : end + 8].lstrip()[:1] != b":":
+        end = mark + len(_MARK)
+        if page[end : end + 8].lstrip()[:1] != b":":  # an attribute's value
             continue
+        start = page.rfind(b"<script", 0, mark)
         end = page.find(b"</script", end)
-        if end < 0:
+        if start < 0 or end < 0:
             break
         opening, _, script = page[start:end].partition(b">")
         if b"ld+json" in opening:
