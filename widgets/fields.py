@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from workbench.core.copy_as import given_values
+from workbench.core.presets import offered
 from workbench.core.spec import RUN_OPTIONS, ReadsArtifact, Spec
 
 Control = Literal["text", "number", "choice", "switch", "reference", "list", "items", "json"]
@@ -51,6 +52,18 @@ class FormField:
     def may_be_empty(self) -> bool:
         """Whether "no value" (None) is a value."""
         return "null" in self.types
+
+    def item_names(self) -> list[str]:
+        """Return what can be added to a list of Specs: offered ones by name, else the kinds."""
+        names = [name for _, item in self.variants for name in offered(item)]
+        return [*(kind for kind, item in self.variants if kind != item.__name__), *names]
+
+    def item_values(self, name: str) -> Mapping[str, Any]:
+        """Return the values with which an item of this name begins."""
+        for _, item in self.variants:
+            if name in offered(item):
+                return given_values(offered(item)[name])
+        return {"kind": name}
 
     def allows(self, number: float) -> bool:
         """Whether a number is within the bounds, and whole where it must be."""

@@ -14,6 +14,7 @@ from widgets.record import form_record
 from widgets.view import Intent, View
 from widgets.watcher import RunWatcher
 from workbench.core.errors import SpecError, WorkbenchError
+from workbench.core.presets import watch
 from workbench.core.registry import Stage, load_stage, stage_of
 from workbench.core.spec import Spec
 
@@ -139,6 +140,7 @@ class SpecForm(View):
             }
         )
         self.refresh()
+        self._stop_hearing = watch(self.refresh)  # of rules that are written meanwhile
         threading.Thread(target=self._load_catalogue, name="form catalogue", daemon=True).start()
 
     def content(self) -> dict[str, Any]:
@@ -153,6 +155,7 @@ class SpecForm(View):
 
     def close(self) -> None:
         """Stop watching and take the form away."""
+        self._stop_hearing()
         if self._watcher:
             self._watcher.close()
         super().close()

@@ -75,8 +75,9 @@ class FormModel:
         return replace(self, raw={known.name: raw_of(known, known.default) for known in every})
 
     def add_item(self, name: str, kind: str) -> FormModel:
-        """Return the form with one more item of a kind in a list of Specs."""
-        return self._put(name, (*self._items(name), item_form(self._field(name), {"kind": kind})))
+        """Return the form with one more item in a list of Specs: of a kind, or an offered one."""
+        values = self._field(name).item_values(kind)
+        return self._put(name, (*self._items(name), item_form(self._field(name), values)))
 
     def remove_item(self, name: str, index: int) -> FormModel:
         """Return the form without one item of a list of Specs."""
@@ -149,7 +150,9 @@ def item_form(known: FormField, value: Mapping[str, Any]) -> FormModel:
     """Return the form of one item of a list of Specs."""
     classes = dict(known.variants)
     kind = str(value.get("kind", known.variants[0][0]))
-    form = new_form(classes.get(kind, known.variants[0][1]), title=kind, prefilled=value)
+    item = classes.get(kind, known.variants[0][1])
+    title = kind if kind in classes else str(value.get("name", item.__name__))
+    form = new_form(item, title=title, prefilled=value)
     return replace(form, running=(), raw={f.name: form.raw[f.name] for f in form.fields})
 
 

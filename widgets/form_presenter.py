@@ -78,7 +78,7 @@ def _present_field(
         "reads": known.reads,
         "offered": offered,
         "facts": next((o["facts"] for o in offered if o["reference"] == raw), ""),
-        "kinds": [kind for kind, _ in known.variants],
+        "kinds": known.item_names(),
         "items": [
             _present_item(item, each, catalogue, f"{name}.{at}.")
             for at, (item, each) in enumerate(zip(_forms(raw), items, strict=True))

@@ -15,6 +15,7 @@ from widgets.rows_model import MODES, Mode, Row, present_rows
 from widgets.view import View
 from workbench.core.artifact import Artifact
 from workbench.core.errors import SpecError
+from workbench.data.clean.ledger import REASON_COLUMNS, reason_words
 from workbench.data.records import read_records
 
 if TYPE_CHECKING:
@@ -69,14 +70,12 @@ class RowsTable:
 def _reasons(ledger: pa.Table) -> dict[str, str]:
     """Return why each record was dropped: rule, what it measured, what it was held against."""
     dropped = ledger.filter(pc.equal(ledger["action"], "dropped"))
-    names = ("id", "rule", "value", "threshold")
-    rows = zip(*(dropped[name].to_pylist() for name in names), strict=True)
-    return {record: _reason(rule, value, threshold) for record, rule, value, threshold in rows}
+    return {row["id"]: _reason(row) for row in dropped.to_pylist()}
 
 
-def _reason(rule: str, value: str | None, threshold: str | None) -> str:
-    measured = f" {value}" if value else ""
-    return f"{rule}{measured}, held against {threshold}" if threshold else f"{rule}{measured}"
+def _reason(row: Mapping[str, Any]) -> str:
+    words = reason_words(row)
+    return f"{row['rule']}: {words}" if words else str(row["rule"])
 
 
 class RowsSession:
@@ -94,9 +93,7 @@ class RowsSession:
         self._table = RowsTable(
             read_records(before, ["id", "source", "text"]),
             read_records(after, ["id", "text"]),
-            read_records(ledger, ["id", "action", "rule", "value", "threshold"])
-            if ledger
-            else None,
+            read_records(ledger, ["id", "action", "rule", *REASON_COLUMNS]) if ledger else None,
         )
         counts = self._table.counts()
         if counts["dropped"] == counts["random"] and counts["random"]:

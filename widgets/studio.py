@@ -18,6 +18,7 @@ from widgets.studio_model import RailStage, looks_like_path, present_rail, prese
 from widgets.view import Intent, View
 from widgets.watcher import RunWatcher
 from workbench.core.errors import SpecError, WorkbenchError, error_from_exception
+from workbench.core.presets import watch
 from workbench.core.registry import load_stage, stage_names
 from workbench.core.spec import parse_reference
 
@@ -75,6 +76,7 @@ class Studio(View):
             self._choose(_FIRST_STAGE)
         self._poll()
         self.refresh()
+        self._stop_hearing = watch(self.refresh)  # of rules that are written meanwhile
         threading.Thread(target=self._poll_often, name="studio", daemon=True).start()
 
     def aim(self, target: str) -> None:
@@ -110,6 +112,7 @@ class Studio(View):
 
     def close(self) -> None:
         """Stop polling and take the studio away."""
+        self._stop_hearing()
         self._closing.set()
         self._wake.set()
         if self._watcher:

@@ -16,6 +16,8 @@ _PUBLIC = {
     "Spec": "workbench.core.spec:Spec",
     "RunContext": "workbench.core.context:RunContext",
     "stage": "workbench.core.registry:stage",
+    "rule": "workbench.data.rules.user_rule:rule",
+    "WhatIf": "workbench.data.clean.what_if:WhatIf",
     "WorkbenchError": "workbench.core.errors:WorkbenchError",
 }
 

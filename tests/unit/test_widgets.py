@@ -37,8 +37,10 @@ from widgets.wording import duration, facts, figure, share
 from workbench.core.artifact import Artifact, Draft, seal
 from workbench.core.errors import DataError, ResourceError, SpecError
 from workbench.core.spec import DatasetRef, Spec, option
-from workbench.data.ledger import LEDGER_SCHEMA
+from workbench.data.clean.ledger import LEDGER_SCHEMA
+from workbench.data.clean.spec import CleanSpec
 from workbench.data.records import SCHEMA, write_records
+from workbench.data.rules.user_rule import rule
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -684,8 +686,8 @@ AFTER = {"4": "text", "2": "same", "1": "Café"}
 
 
 def ledger() -> pa.Table:
-    row = {"id": "3", "action": "dropped", "rule": "length", "value": "1", "threshold": "3",
-           "text": "spam", "source": "web", "provenance": "{}"}  # fmt: skip
+    row = {"row": 2, "id": "3", "action": "dropped", "rule": "too_few_words", "value": 1.0,
+           "threshold": 3.0, "detail": "at least", "provenance": "{}"}  # fmt: skip
     return pa.Table.from_pylist([row], schema=LEDGER_SCHEMA)
 
 
@@ -693,7 +695,7 @@ def test_rows_are_joined_by_id_whatever_their_order() -> None:
     rows = RowsTable(table(BEFORE), table(AFTER), ledger())
     assert rows.counts() == {"changed": 2, "random": 4, "dropped": 1}
     assert rows.draw("dropped", 8, seed=0) == [
-        Row("3", "web", "spam", None, "length 1, held against 3")
+        Row("3", "web", "spam", None, "too_few_words: 1, at least 3")
     ]
     assert [row.id for row in rows.draw("changed", 8, seed=0)] == ["1", "4"]
     assert rows.draw("random", 2, seed=5) == rows.draw("random", 2, seed=5)
@@ -872,3 +874,21 @@ def test_a_session_keeps_what_the_page_was_told() -> None:
     session.remove_item({"name": "sources", "index": "0"})
     assert session.answered == 4
     assert session.content()["groups"][2]["fields"][-1]["items"] == []
+
+
+def test_a_rule_of_a_cell_is_in_the_form_at_once_and_can_be_added() -> None:
+    form = SpecForm("clean", dataset="comments@latest")
+    rows = [row for group in form.content()["form"]["groups"] for row in group["fields"]]
+    assert "no_shouting" not in next(row for row in rows if row["name"] == "rules")["kinds"]
+
+    @rule(at_most=0.5)
+    def no_shouting(text: str, least: int = 3) -> float:
+        return sum(word.isupper() for word in text.split()) / max(least, len(text.split()))
+
+    shown = [row for group in form.snapshot["form"]["groups"] for row in group["fields"]]
+    assert "no_shouting" in next(row for row in shown if row["name"] == "rules")["kinds"]
+    form.session.add_item({"name": "rules", "kind": "no_shouting"})
+    checked = check(form.session.form)
+    assert checked.spec == CleanSpec(dataset="comments@latest", rules=[no_shouting])
+    assert "no_shouting" in form.content()["form"]["copy"]["python"]
+    form.close()

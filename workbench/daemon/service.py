@@ -157,6 +157,7 @@ class Service:
             "stage": run["stage"],
             "spec": run["spec"],
             "slots": list(slots),
+            "crew": self.pool.addresses(slots[1:]),
             "threads_per_worker": self.pool.threads_per_slot,
             "workspace": str(self.root),
             "folder": str(self.root / "runs" / run["run_id"]),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from workbench.core.artifact import Artifact
@@ -28,6 +31,7 @@ SCHEMA = pa.schema(
     ]
 )
 PARTITION_ROWS = 100_000
+PARTITION_BYTES = 64 << 20  # of text: long texts make partitions of fewer records
 
 
 def read_records(dataset: Artifact, columns: list[str] | None = None) -> pa.Table:
@@ -66,9 +70,72 @@ def check_sources(records: pa.Table, named: Iterable[str], where: str) -> None:
 
 def write_records(draft: Draft, table: pa.Table) -> None:
     """Write a table as the draft's partitions; the same table gives the same bytes."""
-    for number, part in enumerate(_slices(table)):
-        write_partition(draft.path / f"part-{number:05d}.parquet", part)
-    draft.describe(rows=table.num_rows)
+    with RecordWriter(draft, table.schema) as writer:
+        writer.write(table)
+
+
+class RecordWriter:
+    """Writes records, as they come, into the partitions of a draft.
+
+    Where a partition ends depends on the records alone: at most ``PARTITION_ROWS`` of them, and
+    about ``PARTITION_BYTES`` of text. The same records give the same bytes, in whatever portions
+    they arrive, and no more than one partition is held in memory.
+    """
+
+    def __init__(self, draft: Draft, schema: pa.Schema) -> None:
+        self._draft = draft
+        self.schema = schema
+        self._waiting: list[pa.Table] = []
+        self._num_waiting = self._bytes_waiting = 0
+        self._num_partitions = self.num_rows = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+
+    def write(self, table: pa.Table) -> None:
+        """Add records."""
+        table = table.select(self.schema.names).cast(self.schema)
+        self.num_rows += table.num_rows
+        while table.num_rows:
+            sizes = self._bytes_waiting + np.cumsum(_text_bytes(table))
+            most = min(
+                PARTITION_ROWS - self._num_waiting,
+                # The record that passes the bound is the last of its partition.
+                int(np.searchsorted(sizes, PARTITION_BYTES)) + 1,
+                table.num_rows,
+            )
+            self._waiting.append(table.slice(0, most))
+            self._num_waiting += most
+            self._bytes_waiting = int(sizes[most - 1])
+            if self._num_waiting >= PARTITION_ROWS or self._bytes_waiting >= PARTITION_BYTES:
+                self._end_partition()
+            table = table.slice(most)
+
+    def close(self) -> None:
+        """Write what is left and say how many records there are; an empty set has a file, too."""
+        if self._num_waiting or not self._num_partitions:
+            self._end_partition()
+        self._draft.describe(rows=self.num_rows)
+
+    def _end_partition(self) -> None:
+        name = f"part-{self._num_partitions:05d}.parquet"
+        waiting = self._waiting or [self.schema.empty_table()]
+        write_partition(self._draft.path / name, pa.concat_tables(waiting))
+        self._waiting, self._num_waiting, self._bytes_waiting = [], 0, 0
+        self._num_partitions += 1
+
+
+def _text_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
+    """Return how many bytes of text each record holds; int64 [n], zeros without a text column."""
+    if "text" not in table.column_names:
+        return np.zeros(table.num_rows, dtype=np.int64)
+    lengths = pc.fill_null(pc.binary_length(table["text"]), 0)
+    sizes: npt.NDArray[np.int64] = lengths.to_numpy().astype(np.int64)
+    return sizes
 
 
 def write_partition(path: Path, table: pa.Table) -> None:
@@ -79,7 +146,27 @@ def write_partition(path: Path, table: pa.Table) -> None:
     pq.write_table(table.combine_chunks(), path, compression="zstd", store_schema=True)
 
 
-def _slices(table: pa.Table) -> Iterator[pa.Table]:
-    yield table.slice(0, PARTITION_ROWS)
-    for start in range(PARTITION_ROWS, table.num_rows, PARTITION_ROWS):
-        yield table.slice(start, PARTITION_ROWS)
+def num_rows_of(files: Sequence[Path]) -> list[int]:
+    """Return the number of records in each partition, read from the files' ends only."""
+    return [pq.read_metadata(path).num_rows for path in files]
+
+
+def take_records(
+    files: Sequence[Path], rows: npt.NDArray[np.int64], columns: list[str]
+) -> pa.Table:
+    """Return some columns of some records, by their row in the whole data set, in that order.
+
+    One partition is in memory at a time, and only those are read that hold such a record.
+    """
+    starts = np.concatenate([[0], np.cumsum(num_rows_of(files))])
+    place = np.searchsorted(starts, rows, side="right") - 1
+    order = np.argsort(place, kind="stable")
+    schema = pq.read_schema(files[0])
+    parts = [pa.schema([schema.field(name) for name in columns]).empty_table()]
+    for number in np.unique(place):
+        table = pq.read_table(files[number], columns=columns)
+        wanted = rows[order[place[order] == number]] - starts[number]
+        parts.append(table.take(pa.array(wanted)))
+    back = np.empty(len(rows), dtype=np.int64)
+    back[order] = np.arange(len(rows))
+    return pa.concat_tables(parts).take(pa.array(back))

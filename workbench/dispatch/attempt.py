@@ -36,11 +36,11 @@ from workbench.dispatch.context import RemoteRun
 def run_attempt(order: dict[str, Any]) -> str:
     """Execute an attempt and tell the daemon how it ended; return that outcome as a word.
 
-    ``order`` holds run_id, term, stage, spec, slots, threads_per_worker, folder, artifact_root,
-    inputs, checkpoints, url and token.
+    ``order`` holds run_id, term, stage, spec, slots, crew, threads_per_worker, folder,
+    artifact_root, inputs, checkpoints, url and token.
     """
     run = RemoteRun(order)
-    run.record("environment", machine_facts())
+    run.record("environment", {**machine_facts(), "pid": os.getpid()})
     with _environment(order):
         try:
             outputs = _execute(order, run)

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from workbench.core.artifact import Artifact, Draft, flush_entry, flush_folder
+from workbench.core.artifact import Artifact, Draft, flush_entry
 from workbench.core.client import Client, FixedEndpoint
-from workbench.core.context import PartWriter, bind_part
+from workbench.core.context import PartWriter
 from workbench.core.errors import RunCancelled, RunPaused, WorkbenchError
 from workbench.core.json_text import plain
+from workbench.dispatch.parts import PartMaker, write_part
+from workbench.pool.crew import Crew
 
 _REPORT_SECONDS = 0.2  # also how long a wish to pause may go unheard
 _MOST_EVENTS = 500  # in one report
@@ -31,6 +33,7 @@ class RemoteRun:
         self.run_id: str = order["run_id"]
         self.term: int = order["term"]
         self.num_workers: int = max(1, len(order["slots"]))
+        self._crew = Crew(order["crew"])
         self.threads_per_worker: int = order["threads_per_worker"]
         self.folder = Path(order["folder"])
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -85,35 +88,41 @@ class RemoteRun:
     def checkpoint(self, key: str, write: Callable[[Path], None]) -> Path:
         """Make one part durable; a part that is there already is not made again."""
         if key not in self._checkpoints:
-            name = f"{key}.{self.term}"
-            target = self._checkpoint_folder / name
-            partial = self.folder / f"partial-{self.term}" / key
-            for leftover in (partial, target):  # of an attempt that died between the two steps
-                shutil.rmtree(leftover, ignore_errors=True)
-            partial.mkdir(parents=True)
-            write(partial)
-            flush_folder(partial)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial.rename(target)
-            flush_entry(target.parent)
-            body = {"key": key, "folder": name}
-            answer = self.daemon_client.post(f"{self._route}/checkpoints", body)
-            self._checkpoints[key] = answer["folder"]
+            partial = self._partial_folder / key
+            write_part(lambda folder, _: write(folder), str(partial), None)
+            self._settle(key, partial)
         return self._checkpoint_folder / self._checkpoints[key]
 
     def checkpoint_each(
         self, parts: Mapping[str, Any], write: PartWriter, unit: str = "partitions", note: str = ""
     ) -> list[Path]:
         """Make many parts durable; those that are there already are not made again."""
-        for number, (key, value) in enumerate(parts.items()):
+        while missing := {k: v for k, v in parts.items() if k not in self._checkpoints}:
+            num_there = len(parts) - len(missing)
+
+            def between(num_done: int, num_there: int = num_there) -> bool:
+                self.progress(num_there + num_done, len(parts), unit, note)
+                return self.should_pause or self.cancelled
+
+            PartMaker(missing, write, self._partial_folder, self._settle).make(self._crew, between)
             self.stop_if_asked()
-            self.progress(number, len(parts), unit, note)
-            self.checkpoint(key, bind_part(write, value))
         return [self.checkpoints()[key] for key in parts]
+
+    def _settle(self, key: str, partial: Path) -> None:
+        """Give a part that was written its name, then tell the daemon that it is there."""
+        name = f"{key}.{self.term}"
+        target = self._checkpoint_folder / name
+        shutil.rmtree(target, ignore_errors=True)  # of an attempt that died between the two steps
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.rename(target)
+        flush_entry(target.parent)
+        answer = self.daemon_client.post(f"{self._route}/checkpoints", {"key": key, "folder": name})
+        self._checkpoints[key] = answer["folder"]
 
     def checkpoints(self) -> dict[str, Path]:
         """Return the folders of the durable parts by key, in the order they were made."""
-        return {key: self._checkpoint_folder / name for key, name in self._checkpoints.items()}
+        known = dict(self._checkpoints)  # parts of other workers arrive meanwhile
+        return {key: self._checkpoint_folder / name for key, name in known.items()}
 
     def forget_checkpoint(self, key: str) -> None:
         """Drop a part: first from the record, then from the disk."""
@@ -158,6 +167,10 @@ class RemoteRun:
     def tell(self, verb: str, body: dict[str, Any]) -> None:
         """Tell the daemon how the attempt ended."""
         self.daemon_client.post(f"{self._route}/{verb}", body)
+
+    @property
+    def _partial_folder(self) -> Path:
+        return self.folder / f"partial-{self.term}"
 
     @property
     def _checkpoint_folder(self) -> Path:

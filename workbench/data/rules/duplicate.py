@@ -8,6 +8,9 @@ from pydantic import AfterValidator
 
 from workbench.core.spec import Spec, option
 
+EXACT_DUPLICATE = "exact_duplicate"
+NEAR_DUPLICATE = "near_duplicate"
+REPETITION_RULES = (EXACT_DUPLICATE, NEAR_DUPLICATE)
 LEAST_JACCARD = 0.5
 
 

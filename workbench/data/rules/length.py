@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Self
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import model_validator
 
 from workbench.core.spec import Spec, option
-from workbench.data.rules.rule import Columns, Judgement, as_mask
+from workbench.data.rules.rule import Bound
 from workbench.data.tokens import count_words
 
 
@@ -21,43 +23,29 @@ class LengthSetting(Spec):
         help="Drop shorter texts. An emoji is one word, and so is each character of Chinese, "
         "Japanese, Korean and Thai.",
     )  # fmt: skip
-    max_words: int = option(
-        0, title="Most words", group="Rules", unit="words", ge=0,
-        help="Drop longer texts; 0: no bound.",
+    max_words: int | None = option(
+        None, title="Most words", group="Rules", unit="words", ge=1,
+        help="Drop longer texts; empty: no bound.",
     )  # fmt: skip
 
     @model_validator(mode="after")
     def _bounds_are_in_order(self) -> Self:
-        if self.max_words and self.max_words < self.min_words:
+        if self.max_words is not None and self.max_words < self.min_words:
             raise ValueError(f"max_words {self.max_words} is below min_words {self.min_words}")
         return self
 
 
-def drop_empty(columns: Columns, _: Spec) -> Judgement:
-    """Drop texts without any visible character."""
-    is_empty = as_mask(pc.equal(pc.utf8_trim_whitespace(columns.text), ""))
-    return Judgement(dropped=is_empty, threshold="at least one character")
+LENGTH_BOUNDS = (
+    Bound("empty", "num_visible_characters", "", "at least", fixed=1),
+    Bound("too_few_words", "num_words", "min_words", "at least"),
+    Bound("too_many_words", "num_words", "max_words", "at most"),
+)
 
 
-def drop_too_few_words(columns: Columns, setting: LengthSetting) -> Judgement:
-    """Drop texts with fewer than ``min_words`` words."""
-    if not setting.min_words:
-        return Judgement()
-    counts = count_words(columns.text)
-    return Judgement(
-        dropped=counts < setting.min_words,
-        value=pa.array(counts).cast(pa.string()),
-        threshold=f"at least {setting.min_words}",
-    )
-
-
-def drop_too_many_words(columns: Columns, setting: LengthSetting) -> Judgement:
-    """Drop texts with more than ``max_words`` words."""
-    if not setting.max_words:
-        return Judgement()
-    counts = count_words(columns.text)
-    return Judgement(
-        dropped=counts > setting.max_words,
-        value=pa.array(counts).cast(pa.string()),
-        threshold=f"at most {setting.max_words}",
-    )
+def measure_length(texts: pa.Array) -> dict[str, npt.NDArray[np.int32]]:
+    """Count visible characters and words; int32 [n]."""
+    visible = pc.utf8_length(pc.utf8_trim_whitespace(texts)).to_numpy(zero_copy_only=False)
+    return {
+        "num_visible_characters": visible.astype(np.int32),
+        "num_words": count_words(texts).astype(np.int32),
+    }

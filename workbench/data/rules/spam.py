@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workbench.core.spec import Spec, option
-from workbench.data.rules.rule import Columns, Judgement, rounded
+from workbench.data.rules.rule import Bound
 
 _SYMBOL = r"[\pP\p{Sm}\p{Sc}\p{Sk}]"  # no emoji (So): they are words
 _FREE_REPEATS = 4  # sooooo is emphasis
@@ -31,21 +31,26 @@ class SpamSetting(Spec):
     )  # fmt: skip
 
 
-def drop_symbols(columns: Columns, setting: SpamSetting) -> Judgement:
-    """Drop texts that are mostly symbols."""
-    if setting.max_symbol_share >= 1:
-        return Judgement()
-    symbols = pc.count_substring_regex(columns.text, _SYMBOL).to_numpy(zero_copy_only=False)
-    visible = pc.count_substring_regex(columns.text, r"[^\pZ\s]").to_numpy(zero_copy_only=False)
-    share = symbols / np.maximum(visible, 1)
-    return _judge(share, setting.max_symbol_share)
+SPAM_BOUNDS = (
+    Bound("symbols", "symbol_share", "max_symbol_share", "at most"),
+    Bound("repetition", "repeat_share", "max_repeat_share", "at most"),
+)
 
 
-def drop_repetition(columns: Columns, setting: SpamSetting) -> Judgement:
-    """Drop texts that mostly repeat one character."""
-    if setting.max_repeat_share >= 1:
-        return Judgement()
-    return _judge(repeat_shares(columns.text), setting.max_repeat_share)
+def measure_spam(texts: pa.Array) -> dict[str, npt.NDArray[np.float32]]:
+    """Return the shares of symbols and of repeated characters; float32 [n]."""
+    return {
+        "symbol_share": symbol_shares(texts).astype(np.float32),
+        "repeat_share": repeat_shares(texts).astype(np.float32),
+    }
+
+
+def symbol_shares(texts: pa.Array) -> npt.NDArray[np.float64]:
+    """Return the share of visible characters that are punctuation and signs; float64 [n]."""
+    symbols = pc.count_substring_regex(texts, _SYMBOL).to_numpy(zero_copy_only=False)
+    visible = pc.count_substring_regex(texts, r"[^\pZ\s]").to_numpy(zero_copy_only=False)
+    shares: npt.NDArray[np.float64] = symbols / np.maximum(visible, 1)
+    return shares
 
 
 def repeat_shares(texts: pa.Array) -> npt.NDArray[np.float64]:
@@ -62,7 +67,3 @@ def repeat_shares(texts: pa.Array) -> npt.NDArray[np.float64]:
     late = np.bincount(rows[in_run >= _FREE_REPEATS], minlength=len(lengths))
     shares: npt.NDArray[np.float64] = late / np.maximum(lengths, 1)
     return shares
-
-
-def _judge(share: npt.NDArray[np.float64], bound: float) -> Judgement:
-    return Judgement(dropped=share > bound, value=rounded(share), threshold=f"at most {bound:g}")

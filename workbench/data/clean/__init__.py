@@ -1,0 +1,1 @@
+"""Cleaning: rules repair texts and measure them, thresholds decide, a ledger says why."""
