@@ -7,6 +7,7 @@ trafilatura (Barbaresi 2021).
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from workbench.data.pages.blocks import Outline, outline
@@ -19,14 +20,18 @@ _TOO_FEW_CHARACTERS = 250
 # trafilatura's time grows faster than the page: what costs minutes there is no article.
 _LARGEST_FALLBACK_BYTES = 2_000_000
 _MOST_FALLBACK_BLOCKS = 5_000
+_NO_TEXT = re.compile(r"[|\- ]*")  # how trafilatura writes empty items and cells
 
 
 def main_text(html: bytes | str, url: str | None = None) -> str:
-    """Return a page's main text, a block a line; empty where there is none.
+    """Return a page's main text, a block a line without stray white space; empty if none.
 
-    Takes any bytes. Encodings are those that pages
-    declare, as in browsers. The time is linear in the page's size; what stands deeper than 2,048
-    levels is not seen. ``url`` helps the last resort only.
+    Any bytes are a page. Bytes are read in the encoding that they declare, as in browsers. The
+    time is linear in the page's size; what stands deeper than 2,048 levels is not seen.
+
+    Args:
+        html: the page as it came, or decoded already.
+        url: where it came from, which helps the last resort only.
     """
     page, body = parse(html)
     if body is None:
@@ -65,4 +70,5 @@ def _last_resort(page: bytes, url: str | None) -> str:
     text: Any = trafilatura.extract(
         page.decode("utf-8", "replace"), url=url, include_comments=False
     )
-    return str(text or "")
+    lines = (" ".join(line.split()) for line in str(text or "").splitlines())
+    return "\n".join(line for line in lines if not _NO_TEXT.fullmatch(line))
