@@ -113,23 +113,35 @@ def test_nothing_has_no_main_text(empty: bytes | str) -> None:
 
 # -- hostile pages --------------------------------------------------------------------------------
 
-_WORDS = st.sampled_from(
+_PIECES = st.sampled_from(
     ["<div>", "</div>", "<p>", "</p>", "<a href=x>", "</a>", "<br>", "<b>", "</b>", "<table>",
-     "<td>",     "<form>", "<ul>", "<li>", "<h1>", "<script>", "</script>", "<style>", "<!--", "-->",
-     "<![CDATA[",     "<body class=comment>", "<div class='ad'>", "<svg>", "<template>", "&amp;", "&#0;",
-     "&#x1f600;",     "\0", "<", ">", '"', "'", "=", "\x1b$B", "\ufeff", "中文。", "Some words of a sentence. ",
-     "</html>",     "<p class='article-body'>", "<select>", "<noscript>", "<frameset>", 
-     "<div style='display:none'>"]
+     "<td>", "<form>", "<ul>", "<li>", "<dl><dt>", "<dd>", "<h1>", "<pre>", "<script>", "</script>",
+     "<style>", "<!--", "-->", "<![CDATA[", "<body class=comment>", "<div class='ad'>", "<svg>",
+     "<template>", "<select>", "<noscript>", "<frameset>", "<div style='display:none'>", "</html>",
+     "<p class='article-body'>", "&amp;", "&#0;", "&#x1f600;", "\0", "<", ">", '"', "'", "=", "\v",
+     "\x1b$B", "\ufeff", "\u2028", "中文。", "a b ", "Some words of a sentence. "]
 )  # fmt: skip
+_RUNS = st.builds(lambda piece, times: piece * times, _PIECES, st.sampled_from([1, 1, 2, 50]))
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.one_of(st.binary(max_size=400), st.lists(_WORDS, max_size=80).map("".join)))
+@given(st.one_of(st.binary(max_size=400), st.lists(_RUNS, max_size=80).map("".join)))
 def test_any_page_has_one_main_text_that_is_clean_lines(html: bytes | str) -> None:
     text = main_text(html)
     assert text == main_text(html)
     assert "\0" not in text
-    assert all(line == " ".join(line.split()) and line for line in text.split("\n") if text)
+    assert_clean_lines(text)
+
+
+def assert_clean_lines(text: str) -> None:
+    assert all(line and line == " ".join(line.split()) for line in text.split("\n") if text)
+
+
+def test_what_only_the_last_resort_finds_is_clean_lines_too() -> None:
+    cells = "<td>" + "a b c " * 50 + "<td>\v<td><tr><td><td>"
+    text = main_text(f"<table><tr>{cells}", "https://news.example/tram")
+    assert text.startswith("| a b c a b c")
+    assert_clean_lines(text)
 
 
 BOMBS: dict[str, Callable[[int], bytes]] = {
