@@ -37,8 +37,8 @@ _AROUND = _words(
     " advertisements adverts ads ad sponsor sponsored cookie cookies consent gdpr popup modal"
     " overlay byline dateline timestamp author authors bio tags tag taglist caption captions credit"
     " credits gallery slideshow carousel more most popular trending outbrain taboola widget widgets"
-    " toolbar masthead meta metadata hidden pagination pager rating ratings login print follow teaser"
-    " teasers"
+    " toolbar masthead meta metadata hidden pagination pager rating ratings login print follow"
+    " teaser teasers"
 )
 # Words that name an article's own body: text_body, articleBody, entry-content.
 _BODY = _words("body content copy text contents")

@@ -95,4 +95,4 @@ def _is_raw(page: npt.NDArray[np.uint8], place: int) -> bool:
     if place + 2 >= len(page) or (page[place] | 32) != 115:
         return False
     second, third = page[place + 1] | 32, page[place + 2] | 32
-    return (second == 99 and third == 114) or (second == 116 and third == 121)
+    return bool((second == 99 and third == 114) or (second == 116 and third == 121))

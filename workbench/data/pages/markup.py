@@ -15,7 +15,7 @@ _LARGEST_BODY_BYTES = 32_000_000  # what stands behind is not read
 
 def parse(html: bytes | str) -> tuple[bytes, Any]:
     """Return a page as UTF-8 and its body as an lxml element, None where there is nothing."""
-    from lxml import etree
+    from lxml import etree  # type: ignore[import-untyped]
 
     page = to_utf8(html)
     shown: Any = memoryview(page)[_start_of_body(page) :][:_LARGEST_BODY_BYTES]
