@@ -52,7 +52,8 @@ class LanguageSetting(Spec):
     )  # fmt: skip
     min_language_confidence: float = option(
         0.5, title="Least confidence", group="Rules", unit="probability", ge=0, le=1,
-        help="Below this probability a language counts as unknown.",
+        help="Below this probability a language counts as unknown; short texts take .9, and at 0 "
+        "every text has the likeliest language.",
     )  # fmt: skip
 
 
@@ -84,8 +85,9 @@ def detect_languages(texts: pa.Array, min_confidence: float) -> pa.Array:
     opening = pc.utf8_slice_codeunits(texts, 0, _OPENING)
     prose = pc.utf8_trim_whitespace(pc.replace_substring_regex(opening, _NO_LANGUAGE, " "))
     letters = _count(prose, _LETTER)
+    fewest = _FEWEST_LETTERS if min_confidence else 1
     found = _by_characters(prose, letters)
-    asked = np.flatnonzero((found == None) & (letters >= _FEWEST_LETTERS))  # noqa: E711
+    asked = np.flatnonzero((found == None) & (letters >= fewest))  # noqa: E711
     found[asked] = _by_model(prose.take(pa.array(asked)), letters[asked], min_confidence)
     left = np.flatnonzero((found == None) & (letters > 0))  # noqa: E711
     found[left] = _by_sole_script(prose.take(pa.array(left)), letters[left])
@@ -95,12 +97,11 @@ def detect_languages(texts: pa.Array, min_confidence: float) -> pa.Array:
 def _by_model(texts: pa.Array, letters: npt.NDArray[np.int64], least: float) -> npt.NDArray[Any]:
     """Return the most probable language of each text where it is certain enough; object [n]."""
     found = np.full(len(letters), None, dtype=object)
-    is_certain = np.where(letters < _FEW_LETTERS, max(least, _CERTAIN), least)
+    is_short = (letters < _FEW_LETTERS) & (least > 0)
+    needed = np.where(is_short, max(least, _CERTAIN), least)
     as_written, lower = _readings(texts, letters)
     readings = zip(as_written.to_pylist(), lower.to_pylist(), strict=True)
-    for row, ((first, second), enough) in enumerate(
-        zip(readings, is_certain.tolist(), strict=True)
-    ):
+    for row, ((first, second), enough) in enumerate(zip(readings, needed.tolist(), strict=True)):
         language, confidence = _best_guess(first, second)
         if confidence >= enough:
             found[row] = language
