@@ -256,7 +256,7 @@ def present_move(
         "to": count(proposed.num_kept),
         "gained": count(gained),
         "lost": count(lost),
-        "milliseconds": f"{seconds * 1000:.0f}",
+        "took": f"{seconds * 1000:.0f} ms" if seconds >= 0.0015 else "a millisecond",
     }
 
 

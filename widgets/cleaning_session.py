@@ -40,6 +40,8 @@ from workbench.data.records import partitions
 THRESHOLD, SLIDER, SWITCH = "threshold:", "slide:", "switch:"
 LANGUAGES, SEARCH, RULE = "languages", "ledger-search", "ledger-rule"
 
+PageTexts = dict[str, dict[int, Any]]
+
 
 class CleaningSession:
     """What a person does with a finished cleaning; nothing is run until it is submitted."""
@@ -55,7 +57,7 @@ class CleaningSession:
         self._explained: Decision | None = None
         self._thresholds = thresholds_of(self.spec)
         self._rule, self._search, self._page = "", "", 0
-        self._shown_page: tuple[tuple[str, str, int], LedgerPage, Mapping[str, Any]] | None = None
+        self._shown_page: tuple[tuple[str, str, int], LedgerPage, PageTexts] | None = None
         self._undo_rules: dict[str, None] = {}  # in the order they were chosen
         self._undo_ids: dict[str, None] = {}
         self._is_undoing = False  # what "copy as" tells of: undo, or the cleaning
@@ -170,14 +172,14 @@ class CleaningSession:
         if self._shown_page is None or self._shown_page[0] != wanted:
             page = ledger.page(self._page, self._rule, self._search)
             rows = [int(entry["row"]) for entry in page.entries]
-            texts = {
+            texts: PageTexts = {
                 "before": self._texts.before(rows),
                 "after": self._texts.after(rows),
                 "keeper": self._texts.keepers(page.entries),
             }
             self._shown_page = (wanted, page, texts)
         return {
-            **present_page(self._shown_page[1], self._shown_page[2], self._undo_ids),
+            **present_page(*self._shown_page[1:], self._undo_ids, self._undo_rules),
             "filters": filters_of(ledger.counts),
             "rule": self._rule,
             "search": self._search,

@@ -15,14 +15,24 @@ _PERSONAL_DATA = "personal_data"
 
 
 def present_page(
-    page: LedgerPage, texts: Mapping[str, Mapping[int, Any]], chosen: Collection[str]
+    page: LedgerPage,
+    texts: Mapping[str, Mapping[int, Any]],
+    chosen: Collection[str],
+    chosen_rules: Collection[str],
 ) -> dict[str, Any]:
     """Return a page with its place among all that was found.
 
     ``texts`` holds, by row of the input: ``before`` (id, source, text), ``after`` and ``keeper``.
-    ``chosen`` are records that shall come back.
+    ``chosen`` are records that shall come back, ``chosen_rules`` rules whose records all do.
     """
-    rows = [_present_entry(entry, texts, chosen) for entry in page.entries]
+    rows = [
+        {
+            **_present_entry(entry, texts),
+            "is_chosen": entry["id"] in chosen,
+            "comes_with_rule": entry["rule"] in chosen_rules,
+        }
+        for entry in page.entries
+    ]
     last = page.first + len(rows)
     return {
         "rows": rows,
@@ -36,7 +46,7 @@ def present_page(
 
 
 def _present_entry(
-    entry: Mapping[str, Any], texts: Mapping[str, Mapping[int, Any]], chosen: Collection[str]
+    entry: Mapping[str, Any], texts: Mapping[str, Mapping[int, Any]]
 ) -> dict[str, Any]:
     row = int(entry["row"])
     record = texts["before"].get(row)
@@ -50,7 +60,6 @@ def _present_entry(
         "keeper": entry["keeper"] or "",
         "jaccard": "" if entry["jaccard"] is None else f"{entry['jaccard']:.2f}",
         "source": record["source"] if record else "",
-        "is_chosen": entry["id"] in chosen,
         **_texts_of(entry, record, texts),
     }
 

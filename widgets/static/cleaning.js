@@ -41,7 +41,8 @@ function donePanels(cleaning, page) {
         legend(), el("span", { class: "s st" }, glyph(cleaning.sum.is_exact ? "done" : "fail"), cleaning.sum.text)),
       rulesTable(cleaning, page)),
     moveBar(cleaning, page),
-    el("div", { class: "two", "data-key": "examples" }, changedPanel(cleaning), examplesPanel(cleaning.examples.report, page)),
+    el("div", { class: "two", "data-key": "examples" }, changedPanel(cleaning),
+      examplesPanel("Changed rows, before → after", "Before", cleaning.examples.report.filter((example) => !example.note))),
     factsPanel(cleaning.facts),
   ];
 }
@@ -58,7 +59,9 @@ function soFarPanels(soFar, run) {
         el("span", { class: "c grow" }, "rules only: duplicates are found when every row is there"), legend(),
         el("span", { class: "s" }, `${soFar.num_read} rows read, ${soFar.num_left} of them left`)),
       rulesTable(soFar, {})),
-    examplesPanel(soFar.examples, {}),
+    el("div", { class: "two", "data-key": "examples" },
+      examplesPanel("Dropped, and why", "Text", soFar.examples.filter((example) => example.note)),
+      examplesPanel("Changed rows, before → after", "Before", soFar.examples.filter((example) => !example.note))),
   ];
 }
 
@@ -79,7 +82,7 @@ function moveBar(cleaning, page) {
       ? el("span", { class: "grow" }, el("b", { class: "ac" }, `${move.title}:`), " ",
         el("b", { class: "kept" }, `${move.from} → ${move.to} rows`),
         el("span", {}, ` ${move.gained} would return, ${move.lost} would go`),
-        el("span", { class: "c" }, ` decided in ${move.milliseconds} ms from stored scores, no text read`))
+        el("span", { class: "c" }, ` decided in ${move.took} from stored scores, no text read`))
       : el("span", { class: "grow i3" }, cleaning.can_move
         ? "Drag a threshold to see what another one would keep. No text is read again."
         : "The scores are gone, so no threshold can be moved."),
@@ -89,9 +92,10 @@ function moveBar(cleaning, page) {
 }
 
 function changedPanel(cleaning) {
-  const { gained, lost, is_settled: isSettled } = cleaning.examples;
+  const { gained, lost, report, is_settled: isSettled } = cleaning.examples;
+  if (!cleaning.move.num_moved) return examplesPanel("Dropped, and why", "Text", report.filter((example) => example.note));
   const rows = [...gained.map((record) => [record, "would return", "back"]), ...lost.map((record) => [record, "would go", "more"])];
-  return el("div", { class: "block", "data-key": "changed" },
+  return el("div", { class: "block", "data-key": "changed", tabindex: 0 },
     el("div", { class: "head" }, el("h2", {}, "What would change"),
       el("span", { class: "c grow" }, rows.length ? "the first few, as they came in" : ""),
       el("span", { class: "c" }, isSettled ? "" : "reading …")),
@@ -102,24 +106,19 @@ function changedPanel(cleaning) {
         el("tbody", {}, rows.map(([record, word, tone]) => el("tr", { "data-key": `${tone}-${record.id}` },
           el("td", { class: `w-${tone}` }, word), el("td", { class: "i2" }, record.rule),
           el("td", { title: record.id }, record.note ? el("span", { class: "i3" }, record.note) : textPieces(record.text))))))
-      : el("p", { class: "c" }, cleaning.move.num_moved && isSettled
-        ? "No record would be kept or dropped that is not now."
-        : "Move a threshold: records that it would keep or drop show here."));
+      : isSettled && el("p", { class: "c" }, "No record would be kept or dropped that is not now."));
 }
 
-function examplesPanel(examples, page) {
-  const few = page.open?.examples ? examples : examples.slice(0, 8);
-  return el("div", { class: "block", "data-key": "shown" },
-    el("div", { class: "head" }, el("h2", {}, "Rows, before → after"), el("span", { class: "c grow" }, "the first few of each rule"),
-      examples.length > 8 && page.open && el("button", { type: "button", class: "lnk s", "data-page": "unfold", "data-name": "examples" },
-        page.open.examples ? "fewer" : `all ${examples.length}`)),
+function examplesPanel(title, before, examples) {
+  return el("div", { class: "block", "data-key": title, tabindex: 0, role: "group", "aria-label": title },
+    el("div", { class: "head" }, el("h2", {}, title), el("span", { class: "c grow" }, "the first few of each rule")),
     examples.length
       ? el("table", { class: "t diff" },
         el("colgroup", {}, el("col", { style: "width:104px" }), el("col", {}), el("col", {})),
-        el("thead", {}, el("tr", {}, ["Rule", "Before", "After"].map((name) => el("th", {}, name)))),
-        el("tbody", {}, few.map((example, at) => el("tr", { "data-key": at },
+        el("thead", {}, el("tr", {}, ["Rule", before, before === "Text" ? "Why" : "After"].map((name) => el("th", {}, name)))),
+        el("tbody", {}, examples.map((example, at) => el("tr", { "data-key": at },
           el("td", { class: "i3" }, example.rule), el("td", {}, textPieces(example.before)),
-          el("td", { class: example.note ? "dropped" : null }, example.note || textPieces(example.after))))))
+          el("td", { class: example.note ? "dropped" : null }, example.note.replace("dropped: ", "") || textPieces(example.after))))))
       : el("p", { class: "c" }, "There is none."));
 }
 

@@ -4,6 +4,7 @@ import { el, svg } from "./dom.js";
 const PIECE = { removed: "del", added: "ins", same: "span" };
 
 export function textPieces(parts) {
+  if (!parts.length) return el("span", { class: "i3" }, "empty");
   return el("span", { dir: "auto", class: "text" }, parts.map(([kind, text]) => {
     const [mark, sign] = kind.split(" ");
     return el(PIECE[mark] ?? "span", sign ? { class: "sign" } : {}, text);
@@ -30,7 +31,7 @@ function factBlock(title, note, bars) {
     bars.length
       ? el("ul", { class: "hbars" }, bars.map((bar) => el("li", { "data-key": bar.name },
         el("span", { class: "cut", title: bar.name }, bar.name),
-        el("span", { class: "track" }, el("i", { style: `width:${(bar.share * 100).toFixed(1)}%` })),
+        el("span", { class: "track" }, bar.share > 0 && el("i", { style: `width:${(bar.share * 100).toFixed(1)}%` })),
         el("span", { class: "r" }, bar.count))))
       : el("p", { class: "c" }, "not known"));
 }

@@ -31,13 +31,13 @@ function ledgerRows(ledger) {
     el("colgroup", {}, [132, 112, 176, 0, 0, 84].map((width) => el("col", width ? { style: `width:${width}px` } : {}))),
     el("thead", {}, el("tr", {}, ["Record", "Rule", "Why", "As it came in", "What became of it", ""].map((name) =>
       el("th", { class: name ? null : "r" }, name || "Undo")))),
-    el("tbody", {}, ledger.rows.map((row) => el("tr", { "data-key": row.key, class: row.is_chosen ? "on" : null },
+    el("tbody", {}, ledger.rows.map((row) => el("tr", { "data-key": row.key, class: row.is_chosen || row.comes_with_rule ? "on" : null },
       el("td", { class: "mono cut", title: `${row.id}, row ${row.row} of ${row.source}` }, row.id),
       el("td", { class: "i2" }, row.rule),
       el("td", { class: "i2" }, row.jaccard && [el("b", {}, `Jaccard ${row.jaccard}`), row.why && " "], row.why),
       el("td", {}, textPieces(row.before)),
       el("td", {}, becameOf(row)),
-      el("td", { class: "r" }, ledger.can_undo && el("button", { type: "button", class: "lnk", "data-intent": "restore", "data-id": row.id,
+      el("td", { class: "r" }, row.comes_with_rule ? el("span", { class: "ac" }, "comes back") : ledger.can_undo && el("button", { type: "button", class: "lnk", "data-intent": "restore", "data-id": row.id,
         "aria-pressed": row.is_chosen ? "true" : "false", "aria-label": `${row.is_chosen ? "Do not restore" : "Restore"} record ${row.id}` },
         row.is_chosen ? "comes back" : "Restore"))))));
 }

@@ -15,14 +15,14 @@ export function rulesTable(cleaning, page) {
         el("th", {}, "Rule, in order"), el("th", { class: "r" }, "keeps a row when"), el("th", {}, "threshold"),
         el("th", {}, "Scores of all rows; drag to move"), el("th", {}, axis(cleaning.axis ?? [])),
         el("th", { class: "r" }, "Rows left"), el("th", { class: "r" }, "Dropped"), el("th", { class: "r" }, "Would change"))),
-      el("tbody", {}, rows.map((row) => ruleRow(row, cleaning, page)))),
+      el("tbody", {}, rows.map((row, at) => ruleRow(row, cleaning, page, at === rows.length - 1)))),
     hidden.length > 0 && el("p", { class: "off-rules" }, el("button", { type: "button", class: "lnk s", "data-page": "unfold",
       "data-name": "rules", "aria-expanded": isOpen ? "true" : "false" },
       isOpen ? "hide rules that are off" : `${hidden.length} more rules, all of them off`)),
   ];
 }
 
-function ruleRow(row, cleaning, page) {
+function ruleRow(row, cleaning, page, isLast) {
   return el("tr", { "data-key": row.rule, class: [row.is_moved && "on", !row.is_on && "is-off"].filter(Boolean).join(" ") || null },
     el("td", { class: "nw name", title: row.help || null }, switchBox(row, cleaning), el("b", {}, row.title)),
     el("td", { class: "c r" }, row.keeps),
@@ -30,7 +30,7 @@ function ruleRow(row, cleaning, page) {
     el("td", {}, row.languages
       ? el("span", { class: "c cut" }, row.languages.known)
       : row.thresholds.length ? row.thresholds.map((side) => slider(side, row, page)) : el("span", { class: "c cut" }, row.note)),
-    el("td", { class: "fall" }, fall(row.bar)),
+    el("td", { class: "fall" }, fall(row.bar, cleaning.axis ?? [], isLast)),
     el("td", { class: "r" }, row.left),
     el("td", { class: "r" }, row.num_dropped && cleaning.ledger
       ? el("button", { type: "button", class: "lnk", "data-intent": "rule", "data-name": row.rule,
@@ -97,15 +97,17 @@ function axis(ticks) {
     ticks.map((tick) => svg("text", { x: tick.at * FALL.width, y: 26, class: tick.at > 0 ? "m" : null }, tick.text)));
 }
 
-function fall(bar) {
+function fall(bar, ticks, isLast) {
   const x = (share) => (share * FALL.width).toFixed(1);
   const wide = (share) => Math.max(share * FALL.width, share > 0 ? 0.75 : 0).toFixed(1);
   const top = 8, height = 12;
   return svg("svg", { width: FALL.width, height: FALL.height, "aria-hidden": "true" },
+    ticks.map((tick) => svg("path", { class: "gr", d: `M${x(tick.at)},0v${FALL.height}` })),
     bar.same > 0 && svg("rect", { class: "f2", x: x(bar.start), y: top, width: wide(bar.same), height }),
     bar.back > 0 && svg("g", {}, hatched("back", x(bar.start + bar.same), wide(bar.back), top, height)),
     bar.more > 0 && svg("g", {}, hatched("more", x(bar.end), wide(bar.more), top, height)),
-    svg("path", { class: "axl", d: `M${x(bar.end)},${top + height}v${FALL.height}` }));
+    !isLast && svg("path", { class: "axl", d: bar.same + bar.back > 0
+      ? `M${x(bar.end)},${top + height}v${FALL.height - height}` : `M${x(bar.end)},${top}v${FALL.height}` }));
 }
 
 // Hatching without a pattern: patterns need ids, and those are of the whole page.
