@@ -17,7 +17,7 @@ from widgets.visible_text import Pieces, visible, visible_text
 from widgets.wording import count, share
 from workbench.data.clean.checks import LanguageCheck, UserCheck, checks_of
 from workbench.data.clean.partition import rule_order
-from workbench.data.clean.repairs import REPAIRS
+from workbench.data.clean.repairs import LINE_RULES, REPAIRS
 from workbench.data.clean.spec import CleanSpec
 from workbench.data.rules.duplicate import EXACT_DUPLICATE, NEAR_DUPLICATE
 
@@ -86,7 +86,8 @@ def present_rules(
             "can_switch": any(side["can_be_off"] for side in sides),
             "is_on": kind not in ("check", "score") or any(side["is_on"] for side in sides)
             or not sides,
-            "is_off_and_idle": _is_idle(sides, kind, before) and not dropped and not would,
+            "is_off_and_idle": _is_idle(rule, sides, kind, before)
+            and not (dropped or would or counts.changed.get(rule)),
             "is_moved": any(side["is_moved"] for side in sides)
             or (kind == "language" and before.languages != now.languages),
             "left": count(left),
@@ -109,6 +110,9 @@ def _ordered(spec: CleanSpec, counts: Counts) -> Iterable[tuple[str, str]]:
     drops_personal_data = spec.personal_data == "drop"
     kinds = {check.rule: _kind_of(check) for check in checks_of(spec)}
     own = {found.name for found in spec.rules if found.kind == "rewrite"}
+    ends = {EXACT_DUPLICATE, NEAR_DUPLICATE}
+    # Rules that take lines and passages out name what they took: reasons follow their rule.
+    reasons = [rule for rule in counts.changed if rule not in {*rule_order(spec), *ends}]
     seen = set()
     for rule in rule_order(spec):
         is_repair = rule not in kinds or (rule in REPAIRS and not drops_personal_data)
@@ -116,6 +120,9 @@ def _ordered(spec: CleanSpec, counts: Counts) -> Iterable[tuple[str, str]]:
             continue
         seen.add(rule)
         yield rule, "repair" if is_repair or rule in own else kinds[rule]
+        if rule in LINE_RULES:
+            seen.update(reasons)
+            yield from ((reason, "repair") for reason in reasons)
     for rule in (EXACT_DUPLICATE, NEAR_DUPLICATE):
         seen.add(rule)
         yield rule, "duplicate"
@@ -134,8 +141,8 @@ def _kind_of(check: Any) -> str:
 def _keeps(rule: str, kind: str, thresholds: Sequence[Threshold]) -> str:
     if thresholds:
         sign = "≥" if thresholds[0].sense == "at least" else "≤"
-        own = thresholds[0].score.removeprefix("rule_") if kind == "own" else ""
-        words = own or thresholds[0].score.removeprefix("num_")
+        family = "rule_" if kind == "own" else f"{rule.partition('_')[0]}_"
+        words = thresholds[0].score.removeprefix(family).removeprefix("num_")
         return f"{words.replace('_', ' ')} {sign}"
     return _KEEPS.get(rule, "a rule of yours" if kind == "own" else "")
 
@@ -161,12 +168,14 @@ def _note(rule: str, kind: str, counts: Counts, sides: Sequence[Mapping[str, Any
     return "" if sides or kind == "language" else "yes or no, no threshold"
 
 
-def _is_idle(sides: Sequence[Mapping[str, Any]], kind: str, spec: CleanSpec) -> bool:
+def _is_idle(rule: str, sides: Sequence[Mapping[str, Any]], kind: str, spec: CleanSpec) -> bool:
     """Whether a rule was off, and still is."""
+    if rule in LINE_RULES:
+        return True
     if kind in ("repair", "duplicate", "language", "own"):
         return False
     if not sides:
-        return spec.personal_data != "drop" if kind == "personal_data" else False
+        return rule == "personal_data" and spec.personal_data != "drop"
     return not any(side["is_on"] or side["is_moved"] for side in sides)
 
 

@@ -31,7 +31,7 @@ from widgets.wording import count, share
 from workbench.core.copy_as import as_command, as_papermill, as_python
 from workbench.core.errors import SpecError
 from workbench.core.spec import Spec
-from workbench.data.clean.ledger import CHANGED, DROPPED
+from workbench.data.clean.ledger import DROPPED
 from workbench.data.clean.spec import CleanSpec
 from workbench.data.clean.undo import UndoSpec
 from workbench.data.clean.what_if import Decision
@@ -97,9 +97,10 @@ class CleaningSession:
             return Counts(int(report["rows_in"]), report["dropped"], report["changed"])
         if self.outputs.what_if is not None:
             decision = self.outputs.what_if.decide()
-            changed = ledger.counts[CHANGED] if ledger else {}
+            changed = ledger.changed_records if ledger else {}
             return Counts(self.outputs.what_if.num_rows, decision.dropped, changed)
-        dropped, changed = (ledger.counts[a] if ledger else {} for a in (DROPPED, CHANGED))
+        dropped = ledger.counts[DROPPED] if ledger else {}
+        changed = ledger.changed_records if ledger else {}
         num_kept = 0
         if self.outputs.dataset is not None:
             files = partitions(self.outputs.dataset)
@@ -180,7 +181,8 @@ class CleaningSession:
             self._shown_page = (wanted, page, texts)
         return {
             **present_page(*self._shown_page[1:], self._undo_ids, self._undo_rules),
-            "filters": filters_of(ledger.counts),
+            "filters": filters_of(ledger.counts, self._rule),
+            "num_of_rule": sum(by_rule.get(self._rule, 0) for by_rule in ledger.counts.values()),
             "rule": self._rule,
             "search": self._search,
             "is_rule_chosen": self._rule in self._undo_rules,

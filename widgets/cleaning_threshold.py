@@ -65,7 +65,7 @@ class Threshold:
     @property
     def can_be_off(self) -> bool:
         """Whether it can be turned off without another rule noticing."""
-        return bool(self.switch) or self.off is None or not math.isnan(self.off)
+        return bool(self.switch) or self._has_off
 
     def is_on(self, spec: CleanSpec) -> bool:
         """Whether it may drop anything."""
@@ -80,12 +80,17 @@ class Threshold:
         """
         if not self.field:
             return CleanSpec.parse({**spec.model_dump(), "rules": self._moved_rules(spec, value)})
-        changes: dict[str, Any] = {}
-        if self.switch:
-            changes[self.switch] = value is not None
-        if value is not None or not self.switch:
-            changes[self.field] = self.off if value is None else self._written(value)
-        return CleanSpec.parse({**spec.model_dump(), **changes})
+        return CleanSpec.parse({**spec.model_dump(), **self._changes(value)})
+
+    def _changes(self, value: float | None) -> dict[str, Any]:
+        if value is None and not self._has_off:  # a whole family goes with it
+            return {self.switch: False} if self.switch else {self.field: None}
+        on = {self.switch: True} if self.switch else {}
+        return {**on, self.field: self.off if value is None else self._written(value)}
+
+    @property
+    def _has_off(self) -> bool:
+        return self.off is None or not math.isnan(self.off)
 
     def _moved_rules(self, spec: CleanSpec, value: float | None) -> list[UserRule]:
         return [
@@ -110,9 +115,10 @@ def thresholds_of(spec: CleanSpec) -> dict[str, list[Threshold]]:
 def _of_check(check: Check, spec: CleanSpec, known: Mapping[str, FormField]) -> Iterable[Threshold]:
     if isinstance(check, Bound) and check.field:
         field = known[check.field]
+        switch = check.switch if check.switch in check.movable_fields else ""
         yield Threshold(
             key=check.field, rule=check.rule, score=check.score, sense=check.sense,
-            field=check.field, switch=check.switch, is_whole=field.is_whole, low=field.minimum,
+            field=check.field, switch=switch, is_whole=field.is_whole, low=field.minimum,
             high=field.maximum, may_be_empty=field.may_be_empty, help=field.help, unit=field.unit,
         )  # fmt: skip
     if isinstance(check, UserCheck):

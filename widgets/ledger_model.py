@@ -51,7 +51,7 @@ def _present_entry(
     row = int(entry["row"])
     record = texts["before"].get(row)
     return {
-        "key": f"{row}-{entry['rule']}",
+        "key": f"{row}-{entry['rule']}-{entry['start']}",
         "id": entry["id"],
         "row": row,
         "rule": entry["rule"].replace("_", " "),
@@ -98,9 +98,9 @@ def _texts_of(
     return {**compared(text, after), "note": ""}
 
 
-def filters_of(counts: Mapping[str, Mapping[str, int]]) -> Sequence[dict[str, Any]]:
+def filters_of(counts: Mapping[str, Mapping[str, int]], chosen: str) -> Sequence[dict[str, Any]]:
     """Return the rules that a ledger can be narrowed to, with how often each stands in it."""
-    totals: dict[str, int] = {}
+    totals = {chosen: 0} if chosen else {}
     for by_rule in counts.values():
         for rule, number in by_rule.items():
             totals[rule] = totals.get(rule, 0) + number

@@ -58,12 +58,20 @@ class LedgerTable:
 
     @cached_property
     def counts(self) -> dict[str, dict[str, int]]:
-        """How many records each rule dropped or changed: action -> rule -> rows."""
+        """How often each rule stands in the ledger: action -> rule -> rows."""
         grouped = self._found.group_by(["action", "rule"]).aggregate([([], "count_all")])
         counts: dict[str, dict[str, int]] = {DROPPED: {}, CHANGED: {}}
         for entry in grouped.to_pylist():
             counts.setdefault(entry["action"], {})[entry["rule"]] = entry["count_all"]
         return counts
+
+    @cached_property
+    def changed_records(self) -> dict[str, int]:
+        """How many records each rule changed, in however many places."""
+        is_change = pc.equal(self._found["action"].cast(pa.string()), CHANGED)
+        changes = self._found.filter(is_change).group_by("rule")
+        counted = changes.aggregate([("row", "count_distinct")]).to_pylist()
+        return {entry["rule"]: entry["row_count_distinct"] for entry in counted}
 
     @cached_property
     def dropped_rows(self) -> Rows:

@@ -6,7 +6,7 @@ export function ledgerPanel(ledger) {
   if (!ledger) return null;
   return el("div", { class: "block ledger", "data-key": "ledger" },
     el("div", { class: "head" }, el("h2", {}, "Ledger"), el("span", { class: "c grow" }, "one row for each drop and each change"),
-      ledger.rule && ledger.can_undo && el("button", { type: "button", class: ledger.is_rule_chosen ? "sm chosen" : "sm",
+      ledger.rule && ledger.can_undo && ledger.num_of_rule > 0 && el("button", { type: "button", class: ledger.is_rule_chosen ? "sm chosen" : "sm",
         "data-intent": "restore_rule", "data-name": ledger.rule, "aria-pressed": ledger.is_rule_chosen ? "true" : "false" },
         ledger.is_rule_chosen ? "All of this rule come back" : "Restore all of this rule"),
       el("select", { class: "sm-sel", "data-field": "ledger-rule", value: ledger.rule, "aria-label": "Rule" },

@@ -18,14 +18,14 @@ export function rulesTable(cleaning, page) {
       el("tbody", {}, rows.map((row, at) => ruleRow(row, cleaning, page, at === rows.length - 1)))),
     hidden.length > 0 && el("p", { class: "off-rules" }, el("button", { type: "button", class: "lnk s", "data-page": "unfold",
       "data-name": "rules", "aria-expanded": isOpen ? "true" : "false" },
-      isOpen ? "hide rules that are off" : `${hidden.length} more rules, all of them off`)),
+      isOpen ? "hide rules that are off" : `${hidden.length} more ${hidden.length > 1 ? "rules, all of them" : "rule, which is"} off`)),
   ];
 }
 
 function ruleRow(row, cleaning, page, isLast) {
   return el("tr", { "data-key": row.rule, class: [row.is_moved && "on", !row.is_on && "is-off"].filter(Boolean).join(" ") || null },
-    el("td", { class: "nw name", title: row.help || null }, switchBox(row, cleaning), el("b", {}, row.title)),
-    el("td", { class: "c r" }, row.keeps),
+    el("td", { class: "nw name", title: row.help ? `${row.title}: ${row.help}` : row.title }, switchBox(row, cleaning), el("b", {}, row.title)),
+    el("td", { class: "c r cut", title: row.keeps }, row.keeps),
     el("td", { class: "nw" }, row.languages ? languageInput(row, cleaning, page) : row.thresholds.map((side) => numberInput(side, row, cleaning, page))),
     el("td", {}, row.languages
       ? el("span", { class: "c cut" }, row.languages.known)
