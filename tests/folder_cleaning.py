@@ -18,25 +18,25 @@ class FolderWorkspace:
 
     def __init__(self, root: Path, *artifacts: Artifact) -> None:
         self.root = root
-        self._artifacts = {(a.kind, a.reference): a for a in artifacts}
+        self.artifacts = {(a.kind, a.reference): a for a in artifacts}
         self.submitted: list[Spec] = []
 
     def artifact(self, reference: str, kind: str | None = None) -> Artifact:
-        for (found_kind, known), artifact in self._artifacts.items():
+        for (found_kind, known), artifact in self.artifacts.items():
             if known == reference and kind in (None, found_kind):
                 return artifact
         raise SpecError(f"There is no {kind} {reference}", where=reference)
 
     def forget(self, artifact: Artifact) -> None:
         """Lose an artifact, as clearing away does."""
-        del self._artifacts[artifact.kind, artifact.reference]
+        del self.artifacts[artifact.kind, artifact.reference]
 
     def submit(self, spec: Spec, **_: Any) -> FolderCleaning:
         self.submitted.append(spec)
         number = len(self.submitted)
-        inputs = {artifact.reference: artifact for artifact in self._artifacts.values()}
+        inputs = {artifact.reference: artifact for artifact in self.artifacts.values()}
         outputs = FolderRun(self.root / f"run-{number}", inputs).run(spec)
-        self._artifacts |= {(a.kind, a.reference): a for a in outputs.values()}
+        self.artifacts |= {(a.kind, a.reference): a for a in outputs.values()}
         return FolderCleaning(self, f"r-{number}", spec, outputs)
 
 
@@ -48,14 +48,14 @@ class FolderCleaning:
     ) -> None:
         self.workspace = workspace
         self.run_id = run_id
-        self._spec = spec
+        self.spec = spec
         self.results = outputs
 
     def record(self, wait: float = 0.0) -> dict[str, Any]:
         state = "succeeded" if self.results else "running"
         return {
-            "run_id": self.run_id, "stage": stage_of(self._spec).name,
-            "spec": self._spec.model_dump(mode="json"), "state": state, "cached": False, "term": 1,
+            "run_id": self.run_id, "stage": stage_of(self.spec).name,
+            "spec": self.spec.model_dump(mode="json"), "state": state, "cached": False, "term": 1,
             "priority": 0, "workers": 1, "submitted_by": "ana", "submitted_at": 100.0,
             "started_at": 100.0, "ended_at": 148.0 if self.results else None, "progress": None,
             "rows": None, "error": None, "parent_run_id": None,

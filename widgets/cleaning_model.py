@@ -141,8 +141,9 @@ def _kind_of(check: Any) -> str:
 def _keeps(rule: str, kind: str, thresholds: Sequence[Threshold]) -> str:
     if thresholds:
         sign = "≥" if thresholds[0].sense == "at least" else "≤"
-        family = "rule_" if kind == "own" else f"{rule.partition('_')[0]}_"
+        family = f"{rule.partition('_')[0]}_"
         words = thresholds[0].score.removeprefix(family).removeprefix("num_")
+        words = rule if kind == "own" else words
         return f"{words.replace('_', ' ')} {sign}"
     return _KEEPS.get(rule, "a rule of yours" if kind == "own" else "")
 

@@ -195,7 +195,7 @@ def scale_of(scores: npt.NDArray[Any], threshold: Threshold, *present: float | N
     side: Literal["left", "right"] = "right" if threshold.sense == "at least" else "left"
     places = np.searchsorted(edges, known, side) - (1 if side == "right" else 0)
     counts = np.bincount(np.clip(places, 0, len(edges) - 1), minlength=len(edges))
-    shown = tuple(float(f"{edge:.6g}") for edge in edges.tolist())
+    shown = tuple(float(str(edge)) for edge in edges)  # the shortest that means the same edge
     return Scale(shown, tuple(counts.tolist()), len(scores) - len(known))
 
 

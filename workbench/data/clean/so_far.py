@@ -54,7 +54,7 @@ class PartReader:
     def _read_part(self, part: Path, key: str) -> None:
         try:
             num_rows = pq.read_metadata(part / "scores.parquet").num_rows
-            ledger = pq.read_table(part / "ledger.parquet", columns=["action", "rule"])
+            ledger = pq.read_table(part / "ledger.parquet", columns=["row", "action", "rule"])
             examples = json.loads((part / "examples.json").read_text())
         except FileNotFoundError:
             return  # the run has ended, and took its parts away
