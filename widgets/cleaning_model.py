@@ -163,7 +163,8 @@ _KEEPS = {
 def _note(rule: str, kind: str, counts: Counts, sides: Sequence[Mapping[str, Any]]) -> str:
     if kind == "repair":
         changed = counts.changed.get(rule, 0)
-        return f"{count(changed)} rows changed, none dropped" if changed else "no row changed"
+        told = f"{count(changed)} row{'s' if changed > 1 else ''} changed, none dropped"
+        return told if changed else "no row changed"
     if kind == "duplicate":
         return "decided anew with each move"
     return "" if sides or kind == "language" else "yes or no, no threshold"

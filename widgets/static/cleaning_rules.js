@@ -2,7 +2,7 @@
 import { el, svg } from "./dom.js";
 
 const SLIDER = { width: 190, height: 20, margin: 5 };
-const FALL = { width: 264, height: 28 };
+const FALL = { width: 224, height: 28 };
 
 export function rulesTable(cleaning, page) {
   const hidden = cleaning.rules.filter((row) => row.is_off_and_idle);
@@ -10,7 +10,7 @@ export function rulesTable(cleaning, page) {
   const rows = isOpen ? cleaning.rules : cleaning.rules.filter((row) => !row.is_off_and_idle);
   return [
     el("table", { class: "t rules" },
-      el("colgroup", {}, [148, 176, 104, 206, FALL.width + 16, 74, 70, 84].map((width) => el("col", { style: `width:${width}px` }))),
+      el("colgroup", {}, [150, 160, 104, 206, FALL.width + 16, 70, 66, 84].map((width) => el("col", { style: `width:${width}px` }))),
       el("thead", {}, el("tr", {},
         el("th", {}, "Rule, in order"), el("th", { class: "r" }, "keeps a row when"), el("th", {}, "threshold"),
         el("th", {}, "Scores of all rows; drag to move"), el("th", {}, axis(cleaning.axis ?? [])),
@@ -82,7 +82,7 @@ function slider(side, row, page) {
       side.is_moved && svg("path", { class: "lk", d: `M${edge(side.scale.was_at).toFixed(1)},0v20` })),
     el("input", { type: "range", min: 0, max: stops.length - 1, step: 1, value: at, class: side.is_moved ? "moved" : null,
       style: `left:${(isLeast ? 0 : cell).toFixed(1)}px;width:${(SLIDER.width - cell).toFixed(1)}px`,
-      "data-field": name, "data-live": JSON.stringify(stops), "aria-label": `${row.title}: ${row.keeps} ${side.unit}`,
+      "data-lm-suppress-shortcuts": "true", "data-field": name, "data-live": JSON.stringify(stops), "aria-label": `${row.title}: ${row.keeps} ${side.unit}`,
       "aria-valuetext": String(stops[at]), title: unknown ? `${unknown} rows have no score, and pass` : null }));
 }
 
