@@ -156,7 +156,7 @@ _KEEPS = {
     "empty": "anything can be seen",
     "language": "language is one of",
     EXACT_DUPLICATE: "first of the same words",
-    NEAR_DUPLICATE: "first of much the same words",
+    NEAR_DUPLICATE: "first of nearly the same",
 }
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from laboratory import WAIT_MS, Laboratory, NotebookPage
+from test_views import assert_contrast
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -31,7 +33,7 @@ run.view()"""
 @pytest.fixture
 def cleaning(laboratory: Laboratory, page: Any) -> tuple[NotebookPage, Any]:
     folder = laboratory.folder / "my"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / "comments.csv").write_text(ROWS)
     laboratory.write_notebook("cleaning.ipynb", [CELL])
     notebook = NotebookPage(page, laboratory, "cleaning.ipynb")
@@ -57,6 +59,28 @@ def test_a_threshold_is_moved_and_a_drop_taken_back(
     take_a_drop_back(view)
     assert "trapped" not in page.title() and notebook.problems == []
     assert view.locator("img").count() == 0
+
+
+@pytest.fixture
+def dark(laboratory: Laboratory) -> Iterator[None]:
+    laboratory.set_theme("JupyterLab Dark")
+    yield
+    laboratory.set_theme("JupyterLab Light")
+
+
+def test_a_cleaning_is_read_in_the_dark_and_in_narrow_notebooks(
+    dark: None, cleaning: tuple[NotebookPage, Any], page: Any
+) -> None:
+    _, view = cleaning
+    shows(view, "7 in = 4 kept + 3 in the ledger")
+    assert_contrast(view)
+    page.set_viewport_size({"width": 900, "height": 1200})
+    assert view.evaluate("view => view.scrollWidth - view.clientWidth") <= 1
+    view.get_by_role("button", name="2 rows dropped by too few words").click()
+    shows(view.locator(".ledger"), "1–2 of 2")
+    view.get_by_role("button", name="Restore all of this rule").click()
+    shows(view, "To come back: all of too few words")
+    assert_contrast(view)
 
 
 def move_a_threshold_by_keyboard(view: Any, page: Any) -> None:

@@ -43,7 +43,7 @@ function ledgerRows(ledger) {
 }
 
 function becameOf(row) {
-  if (row.keeper) return [el("span", { class: "c" }, "kept instead: ", el("code", {}, row.keeper)), row.note ? el("span", { class: "i3" }, row.note) : textPieces(row.after)];
+  if (row.keeper) return [el("span", { class: "c cut", title: row.keeper }, "kept instead: ", el("code", {}, row.keeper)), row.note ? el("span", { class: "i3" }, row.note) : textPieces(row.after)];
   if (row.note) return el("span", { class: "i3" }, row.note);
   return row.action === "dropped" ? el("span", { class: "dropped" }, "dropped") : textPieces(row.after);
 }
