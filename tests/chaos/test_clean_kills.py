@@ -36,7 +36,7 @@ def spec_of(number: int, dataset: str) -> CleanSpec:
 
 
 def contents(run: Run) -> dict[str, object]:
-    """Return all that a cleaning made: data as digests, and the report but for what it was asked."""
+    """Return all that a cleaning made: data as digests, the report without the question."""
     outputs = run.outputs()
     report = json.loads((outputs.report.path / "report.json").read_text())
     made: dict[str, object] = {name: outputs[name].version for name in OUTPUTS}
