@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from live_workspace import PLUGIN, LiveWorkspace, StartWorkspace
+from s3_server import s3_server
 
 # Daemon, workers and coordinators find the example stages as they would find any installed ones.
 sys.path.insert(0, str(PLUGIN))
@@ -54,6 +56,25 @@ def start_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 def fresh_workspace(start_workspace: StartWorkspace) -> LiveWorkspace:
     """Offer a running workspace with two slots that no other test sees."""
     return start_workspace(slots=2)
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Offer the variables with which clients find a server that speaks S3."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as variables:
+        yield variables
+
+
+@pytest.fixture
+def bucket(s3: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Offer the URL of a bucket of this test's own, with credentials in the environment."""
+    import s3fs
+
+    for name, value in s3.items():
+        monkeypatch.setenv(name, value)
+    name = f"bucket-{secrets.token_hex(4)}"
+    s3fs.S3FileSystem().mkdir(name)
+    return f"s3://{name}"
 
 
 def _start(

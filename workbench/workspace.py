@@ -7,10 +7,11 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from workbench.core.artifact import Artifact
 from workbench.core.client import Client, WorkspaceEndpoint
@@ -22,8 +23,12 @@ from workbench.core.errors import (
     error_from_json,
 )
 from workbench.core.registry import VIEW_GROUP, stage_of
+from workbench.core.sizes import parse_bytes
 from workbench.core.spec import Spec
 from workbench.queue.states import TERMINAL
+
+if TYPE_CHECKING:
+    from workbench.catalog.artifact_store import ArtifactStore
 
 _LONG_POLL_SECONDS = 20.0
 
@@ -170,12 +175,15 @@ class Run:
 class Workspace:
     """Where everything is kept: catalog, queue and pool, behind one daemon.
 
-    Opening one joins the workspace's daemon or starts it on first use.
+    Opening one joins the workspace's daemon or starts it on first use. What is submitted here
+    counts against the quota of ``project`` (``WORKBENCH_PROJECT``, else ``default``).
     """
 
-    def __init__(self, path: str | Path | None = None) -> None:
+    def __init__(self, path: str | Path | None = None, *, project: str | None = None) -> None:
         self.root = Path(path).expanduser().absolute() if path else default_root()
+        self.project = project or os.environ.get("WORKBENCH_PROJECT") or "default"
         self.client = Client(WorkspaceEndpoint(self.root))
+        self._store: ArtifactStore | None = None
 
     def __repr__(self) -> str:
         return f"Workspace({str(self.root)!r})"
@@ -198,6 +206,7 @@ class Workspace:
             "workers": workers,
             "parent_run_id": os.environ.get("WORKBENCH_PARENT_RUN"),
             "submitted_by": getpass.getuser(),
+            "project": self.project,
         }
         return Run(self, self.client.post("/runs", request)["run_id"])
 
@@ -226,12 +235,147 @@ class Workspace:
         return found
 
     def artifact(self, reference: str, kind: str | None = None) -> Artifact:
-        """Return an artifact by ``name@version`` or ``name@alias``."""
-        return Artifact.from_json(self.client.get(f"/artifacts/{reference}", kind=kind))
+        """Return an artifact by ``name@version`` or ``name@alias``, its files under ``path``.
+
+        Raises:
+            SpecError: there is none, or it was deleted (by whom and why is told).
+        """
+        found = Artifact.from_json(self.client.get(f"/artifacts/{reference}", kind=kind))
+        return self._localised(found)
 
     def artifacts(self, kind: str | None = None) -> list[Artifact]:
-        """Return the newest artifacts, newest first."""
+        """Return the newest artifacts, newest first.
+
+        In a workspace that keeps its artifacts in an object store, only ``artifact`` brings the
+        files to this machine.
+        """
         return [Artifact.from_json(record) for record in self.client.get("/artifacts", kind=kind)]
+
+    def _localised(self, artifact: Artifact) -> Artifact:
+        from workbench.catalog.artifact_store import localised, open_artifact_store, recorded_url
+
+        if not recorded_url(self.root):
+            return artifact
+        self._store = self._store or open_artifact_store(self.root)
+        return localised(self._store, artifact)
+
+    # -- keeping it tidy --------------------------------------------------------------------------
+
+    def delete(
+        self,
+        reference: str,
+        *,
+        kind: str | None = None,
+        with_descendants: bool = False,
+        dry_run: bool = False,
+        reason: str = "",
+    ) -> dict[str, Any]:
+        """Delete a version, and with ``with_descendants`` all that was made from it.
+
+        What is left is a tombstone (see ``deleted``). ``dry_run`` only says what would go.
+
+        Returns:
+            ``{goes: [{kind, reference, num_bytes, committed_at}], num_bytes}``; a dry run also
+            says what is in the way: ``blockers`` and ``descendants``.
+
+        Raises:
+            SpecError: something depends on it; each thing is named.
+        """
+        found = Artifact.from_json(self.client.get(f"/artifacts/{reference}", kind=kind))
+        query = {"kind": found.kind, "with_descendants": "true" if with_descendants else "false"}
+        exact = f"/artifacts/{found.reference}"
+        if dry_run:
+            return self._record(self.client.get(f"{exact}/deletion", **query))
+        query |= {"by": getpass.getuser(), "reason": reason}
+        return self._record(self.client.delete(f"{exact}?{urlencode(query)}"))
+
+    def deleted(self, name: str | None = None) -> list[dict[str, Any]]:
+        """Return the tombstones of what was deleted, newest first: who, when, why, its parents."""
+        found: list[dict[str, Any]] = self.client.get("/tombstones", name=name)
+        return found
+
+    def gc(self, *, keep_days: float = 30, dry_run: bool = False) -> list[dict[str, Any]]:
+        """Clear away what nobody needs; return ``[{what, name, why, num_bytes}]``.
+
+        That is: files of killed attempts, scratch of runs that are over, and versions older than
+        ``keep_days`` that are not the newest of their name, have no alias, deployment or pin, and
+        are no parent of anything kept.
+        """
+        body = {"keep_days": keep_days, "dry_run": dry_run, "by": getpass.getuser()}
+        found: list[dict[str, Any]] = self.client.post("/gc", body)
+        return found
+
+    def pin(self, reference: str, *, kind: str | None = None) -> Artifact:
+        """Keep a version whatever else is deleted or cleared away."""
+        return Artifact.from_json(self.client.put(self._part(reference, "pin", kind), {}))
+
+    def unpin(self, reference: str, *, kind: str | None = None) -> Artifact:
+        """Take a pin away."""
+        return Artifact.from_json(self.client.delete(self._part(reference, "pin", kind)))
+
+    def alias(self, reference: str, name: str, *, kind: str | None = None) -> Artifact:
+        """Point an alias of your own at a version; the log keeps where it pointed before."""
+        part = self._part(reference, f"aliases/{name}", kind)
+        return Artifact.from_json(self.client.put(part, {}))
+
+    def unalias(self, reference: str, *, kind: str | None = None) -> Artifact:
+        """Take an alias away: ``unalias("comments@gold")``."""
+        alias = reference.partition("@")[2]
+        found = self.client.get(f"/artifacts/{reference}", kind=kind)
+        exact = f"{found['name']}@{found['version']}"
+        part = self._part(exact, f"aliases/{alias}", found["kind"])
+        return Artifact.from_json(self.client.delete(part))
+
+    def _part(self, reference: str, part: str, kind: str | None) -> str:
+        query = f"?{urlencode({'kind': kind})}" if kind else ""
+        return f"/artifacts/{reference}/{part}{query}"
+
+    def _record(self, answer: Any) -> dict[str, Any]:
+        found: dict[str, Any] = answer
+        return found
+
+    def quotas(self) -> list[dict[str, Any]]:
+        """Return ``[{project, num_bytes, num_artifacts, limit}]``; no limit is None."""
+        found: list[dict[str, Any]] = self.client.get("/quotas")
+        return found
+
+    def set_quota(self, project: str, size: str | int | None) -> dict[str, Any]:
+        """Limit what a project's artifacts may take (``"20GB"`` or bytes); None lifts the limit.
+
+        Raises:
+            SpecError: the size or the project is none.
+        """
+        if size is None:
+            return self._record(self.client.delete(f"/quotas/{project}"))
+        num_bytes = parse_bytes(size) if isinstance(size, str) else size
+        return self._record(self.client.put(f"/quotas/{project}", {"num_bytes": num_bytes}))
+
+    def backup(
+        self, target: str | Path, tell: Callable[[int, int], None] = lambda done, total: None
+    ) -> dict[str, Any]:
+        """Save the workspace while it works: into a folder (only what is new), or a ``*.tar``.
+
+        ``tell(done, total)`` is called with the number of artifacts.
+
+        Returns:
+            ``{target, num_artifacts, num_copied, num_bytes_copied}``.
+
+        Raises:
+            DataError: an artifact is damaged.
+        """
+        from workbench.daemon.backup import VanishedError, write_backup
+
+        for tries_left in (2, 1, 0):  # an artifact may be deleted while we copy
+            body = {"name": secrets.token_hex(8)}
+            snapshot = Path(self.client.post("/snapshot", body)["path"])
+            try:
+                return write_backup(self.root, snapshot, Path(target).expanduser(), tell)
+            except VanishedError:
+                if not tries_left:
+                    raise
+            finally:
+                snapshot.unlink(missing_ok=True)
+        raise AssertionError("the loop returns or raises")
 
     def deployments(self) -> list[dict[str, Any]]:
         """Return what is served now."""

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
+from killing import is_gone, kill_daemon
 from live_workspace import LiveWorkspace, StartWorkspace, diary_lines, wait_until
 from tiny_classifier import build_model
 from workbench_example_stages import AdoptSpec, CountSpec, NestSpec, NothingSpec
@@ -21,15 +20,6 @@ from workbench_example_stages import AdoptSpec, CountSpec, NestSpec, NothingSpec
 from workbench.workspace import Run, Workspace
 
 NUM_KILLS = 10
-GONE_SECONDS = 15.0  # for what a killed daemon leaves behind: a busy machine takes its time
-
-
-@pytest.fixture
-def chance() -> Iterator[random.Random]:
-    """Offer a source of chance whose seed is printed, and set again by WORKBENCH_CHAOS_SEED."""
-    seed = int(os.environ.get("WORKBENCH_CHAOS_SEED") or random.SystemRandom().randrange(10**6))
-    print(f"WORKBENCH_CHAOS_SEED={seed}")
-    yield random.Random(seed)
 
 
 @dataclass
@@ -90,25 +80,6 @@ class Load:
         sealed = {path.relative_to(root).as_posix() for path in root.glob("*/*/*")}
         known = {a.path.relative_to(root).as_posix() for a in self.workspace.artifacts()}
         assert sealed == known
-
-
-def is_gone(process: psutil.Process) -> bool:
-    try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:  # it ended between the two questions
-        return True
-
-
-def kill_daemon(workspace: LiveWorkspace) -> None:
-    """Kill the daemon; see that all it had started dies with it."""
-    daemon = workspace.daemon()
-    belonging = workspace.processes()
-    daemon.kill()
-    wait_until(
-        lambda: all(map(is_gone, belonging)),
-        f"what the killed daemon had started is gone: {belonging}",
-        GONE_SECONDS,
-    )
 
 
 _KERNEL = """

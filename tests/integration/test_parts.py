@@ -11,12 +11,23 @@ from live_workspace import LiveWorkspace, wait_until
 from workbench_example_stages import SpreadSpec
 
 from workbench.core.errors import DataError
+from workbench.workspace import Run
 
 
 def diary_of(path: Path) -> list[tuple[int, int]]:
     """Return (worker, number) of each part that was made."""
     lines = path.read_text().splitlines() if path.exists() else []
     return [(int(pid), int(number)) for pid, number in map(str.split, lines)]
+
+
+def leader_of(run: Run) -> int:
+    """Return the process that leads a run: it tells its environment, a moment later seen."""
+
+    def told() -> list[int]:
+        return [e["payload"]["pid"] for e in run.events() if e["kind"] == "environment"]
+
+    wait_until(told, "the leader has told its environment")
+    return told()[0]
 
 
 def squares(num_parts: int) -> str:
@@ -52,9 +63,8 @@ def test_a_dead_worker_costs_its_part_and_not_the_run(
         SpreadSpec(tag="dead", parts=40, seconds=0.1, diary=str(diary)), workers=2
     )
     wait_until(lambda: len({pid for pid, _ in diary_of(diary)}) == 2, "both work")
-    # The leader of the run writes its journal's environment; the other is killed.
+    leading = leader_of(run)
     pids = {pid for pid, _ in diary_of(diary)}
-    leading = next(e["payload"]["pid"] for e in run.events() if e["kind"] == "environment")
     os.kill(next(pid for pid in pids if pid != leading), signal.SIGKILL)
     made = run.wait(60).outputs().numbers
     assert (made.path / "numbers.txt").read_text() == squares(40) + "dead"
@@ -69,8 +79,7 @@ def test_a_dead_leader_costs_the_parts_at_work_only(
         SpreadSpec(tag="leader", parts=40, seconds=0.1, diary=str(diary)), workers=2
     )
     wait_until(lambda: len(diary_of(diary)) >= 10, "some parts are made")
-    leading = next(e["payload"]["pid"] for e in run.events() if e["kind"] == "environment")
-    os.kill(leading, signal.SIGKILL)
+    os.kill(leader_of(run), signal.SIGKILL)
     made = run.wait(60).outputs().numbers
     assert (made.path / "numbers.txt").read_text() == squares(40) + "leader"
     assert len(diary_of(diary)) <= 40 + 4  # one of each worker, and what was not told yet

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from data_sets import data_set
+from data_sets import data_set, hash_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,7 +35,7 @@ from workbench.data.sources.lines import LinesSource
 from workbench.data.sources.parquet import ParquetSource
 from workbench.data.sources.sql import SqlSource
 from workbench.data.split import SplitSpec
-from workbench.data.tokens import as_texts, normalise, shingle
+from workbench.data.tokens import as_texts
 
 FEW = settings(max_examples=10)
 
@@ -62,9 +62,57 @@ HOSTILE = st.text(max_size=30) | st.sampled_from(
 )
 TEXTS = st.lists(PHRASES | HOSTILE, min_size=1, max_size=25)
 
+# Documents: lines that some rule of Gopher, C4 or FineWeb looks at.
+LINES = st.sampled_from(
+    [
+        "The cat sat on the mat and looked at the moon.",
+        "It was good to be there with them!",
+        "Home | About",
+        "We use cookies on this site.",
+        "Please enable javascript to go on.",
+        "A fact that is known [1] and cited [edit].",
+        "- a point of a list",
+        "and so on ...",
+        "if (x) { y(); }",
+        "Lorem ipsum dolor sit amet.",
+        "今天的天气很好，我和他去公园散步。",
+        "",
+        "# # # #",
+    ]
+)
+DOCUMENTS = st.lists(LINES, max_size=12).map("\n".join)
+QUALITY: dict[str, Any] = {
+    "gopher_repetition": True, "gopher_max_duplicate_lines": 0.5, "gopher_max_top_2_gram": 0.5,
+    "gopher_quality": True, "gopher_min_words": 5, "gopher_min_stop_words": 1,
+    "c4": True, "c4_min_sentences": 1, "fineweb": True, "fineweb_max_copied_lines": 0.4,
+}  # fmt: skip
+# Texts with the settings they are cleaned with: as comments are, and as web documents are.
+CLEANINGS = st.tuples(TEXTS, st.just({})) | st.tuples(
+    st.lists(DOCUMENTS | HOSTILE, min_size=1, max_size=15), st.just(QUALITY)
+)
+
+
+# What other records and test sets decide, on texts of several lines.
+PAGES = st.lists(st.lists(PHRASES, max_size=4).map("\n".join) | HOSTILE, min_size=1, max_size=25)
+EXAM = ["good bad phone the", "the phone\ngood good bad", "很好"]
+BEYOND_A_RECORD = st.fixed_dictionaries({
+    "repeated_passages": st.sampled_from(["keep", "lines", "paragraphs"]),
+    "passage_min_characters": st.integers(1, 12), "passage_min_records": st.integers(2, 3),
+    "passage_keep_first": st.booleans(),
+    "test_sets": st.sampled_from([[], ["exam"]]), "test_sequence_words": st.integers(3, 6),
+    "max_test_overlap": st.sampled_from([0.0, 0.5]), "protect": st.sampled_from([[], ["test"]]),
+})  # fmt: skip
+
 
 def run_on(folder: Path, dataset: Artifact, spec: Spec) -> dict[str, Artifact]:
-    return FolderRun(folder, {"comments@latest": dataset}).run(spec)
+    inputs = {"comments@latest": dataset}
+    if isinstance(spec, CleanSpec) and spec.test_sets:
+        inputs["exam@latest"] = data_set(folder / "exam", EXAM)
+    return FolderRun(folder, inputs).run(spec)
+
+
+def sources_of(count: int) -> list[str]:
+    return ["test" if row % 5 == 3 or row == 0 else "web" for row in range(count)]
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +125,14 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @FEW
-@given(texts=TEXTS)
+@given(cleaning=CLEANINGS)
 def test_what_came_in_is_what_was_kept_and_what_the_ledger_dropped(
-    fresh: Any, texts: list[str]
+    fresh: Any, cleaning: tuple[list[str], dict[str, Any]]
 ) -> None:
     folder = fresh()
+    texts, setting = cleaning
     dataset = data_set(folder, texts)
-    outputs = run_on(folder / "run", dataset, CleanSpec(dataset="comments"))
+    outputs = run_on(folder / "run", dataset, CleanSpec(dataset="comments", **setting))
     ledger = read_records(outputs["ledger"]).to_pylist()
     kept = read_records(outputs["dataset"]).to_pylist()
     ids = read_records(dataset)["id"].to_pylist()
@@ -98,18 +147,57 @@ def test_what_came_in_is_what_was_kept_and_what_the_ledger_dropped(
 
 
 @FEW
-@given(texts=TEXTS, partition_rows=st.integers(1, 7))
+@given(cleaning=CLEANINGS, partition_rows=st.integers(1, 7))
 def test_undoing_everything_gives_the_original_byte_for_byte(
-    fresh: Any, texts: list[str], partition_rows: int
+    fresh: Any, cleaning: tuple[list[str], dict[str, Any]], partition_rows: int
 ) -> None:
     folder = fresh()
+    texts, setting = cleaning
     original = data_set(folder, texts, partition_rows=partition_rows)
-    made = run_on(folder / "run", original, CleanSpec(dataset="comments"))
+    made = run_on(folder / "run", original, CleanSpec(dataset="comments", **setting))
     inputs = {"comments@latest": original, "clean@latest": made["dataset"],
               "ledger@latest": made["ledger"]}  # fmt: skip
     spec = UndoSpec(original="comments", cleaned="clean", ledger="ledger")
     undone = FolderRun(folder / "undo", inputs).run(spec)["dataset"]
     assert read_records(undone).equals(read_records(original))
+
+
+@FEW
+@given(texts=PAGES, setting=BEYOND_A_RECORD)
+def test_what_others_decide_is_undone_byte_for_byte(
+    fresh: Any, texts: list[str], setting: dict[str, Any]
+) -> None:
+    folder = fresh()
+    original = data_set(folder, texts, source=sources_of(len(texts)), partition_rows=7)
+    made = run_on(folder / "run", original, CleanSpec(dataset="comments", **setting))
+    inputs = {"comments@latest": original, "clean@latest": made["dataset"],
+              "ledger@latest": made["ledger"]}  # fmt: skip
+    spec = UndoSpec(original="comments", cleaned="clean", ledger="ledger")
+    undone = FolderRun(folder / "undo", inputs).run(spec)["dataset"]
+    assert read_records(undone).equals(read_records(original))
+
+
+@FEW
+@given(
+    texts=PAGES, setting=BEYOND_A_RECORD, min_words=st.integers(0, 3),
+    max_test_overlap=st.sampled_from([0.0, 0.4, 1.0]),
+)  # fmt: skip
+def test_what_if_decides_as_a_new_run_does_whatever_others_decide(
+    fresh: Any, texts: list[str], setting: dict[str, Any], min_words: int, max_test_overlap: float
+) -> None:
+    folder = fresh()
+    dataset = data_set(folder, texts, source=sources_of(len(texts)))
+    now = CleanSpec(dataset="comments", near_duplicate_jaccard=0.6, **setting)
+    moved: dict[str, Any] = {"min_words": min_words}
+    if now.test_sets:
+        moved["max_test_overlap"] = max_test_overlap
+    what_if = WhatIf(run_on(folder / "now", dataset, now)["scores"])
+    then = CleanSpec.parse({**now.model_dump(), **moved})
+    made = run_on(folder / "then", dataset, then)["dataset"]
+    decision = what_if.decide(**moved)
+    ids = np.array(read_records(dataset)["id"].to_pylist())
+    assert ids[decision.kept].tolist() == read_records(made)["id"].to_pylist()
+    assert decision.dropped == made.summary["dropped"]
 
 
 @FEW
@@ -138,18 +226,82 @@ def test_what_if_decides_as_a_new_run_does(
 
 
 @FEW
-@given(texts=TEXTS, partition_rows=st.integers(1, 7))
-def test_cleaning_does_not_depend_on_partitions(
-    fresh: Any, texts: list[str], partition_rows: int
+@given(
+    texts=st.lists(DOCUMENTS, min_size=1, max_size=15),
+    settings_then=st.fixed_dictionaries({}, optional={
+        "gopher_repetition": st.just(False), "gopher_quality": st.just(False),
+        "fineweb": st.just(False), "gopher_max_duplicate_lines": st.none() | st.floats(0, 1),
+        "gopher_max_duplicate_5_grams": st.sampled_from([0.0, 0.5, 1.0]),
+        "gopher_min_words": st.none() | st.integers(0, 60),
+        "gopher_min_alphabetic_words": st.sampled_from([0.1, 0.5, 1.0]),
+        "gopher_min_stop_words": st.none() | st.integers(0, 5),
+        "c4_min_sentences": st.none() | st.integers(0, 5),
+        "c4_max_curly_bracket_lines": st.none() | st.integers(0, 2),
+        "fineweb_max_short_lines": st.none() | st.floats(0, 1),
+    }),
+)  # fmt: skip
+def test_what_if_decides_as_a_new_run_does_for_documents(
+    fresh: Any, texts: list[str], settings_then: dict[str, Any]
 ) -> None:
     folder = fresh()
-    spec = CleanSpec(dataset="comments", near_duplicate_jaccard=0.6)
+    dataset = data_set(folder, texts)
+    now = CleanSpec(dataset="comments", near_duplicate_jaccard=0.6, **QUALITY)
+    what_if = WhatIf(run_on(folder / "now", dataset, now)["scores"])
+    then = CleanSpec.parse({**now.model_dump(), **settings_then})
+    made = run_on(folder / "then", dataset, then)["dataset"]
+    decision = what_if.decide(**settings_then)
+    ids = np.array(read_records(dataset)["id"].to_pylist())
+    assert ids[decision.kept].tolist() == read_records(made)["id"].to_pylist()
+    assert decision.dropped == made.summary["dropped"]
+
+
+@FEW
+@given(texts=st.lists(DOCUMENTS, min_size=1, max_size=15))
+def test_lines_that_went_and_lines_that_stayed_are_the_text(fresh: Any, texts: list[str]) -> None:
+    folder = fresh()
+    spec = CleanSpec(
+        dataset="comments", c4=True, c4_max_lorem_ipsum_lines=None, c4_min_sentences=None,
+        c4_max_curly_bracket_lines=None, repair_unicode=False, strip_html=False,
+        tidy_whitespace=False, personal_data="keep", min_words=0, max_symbol_share=1,
+        max_repeat_share=1, drop_exact_duplicates=False, near_duplicate_jaccard=0,
+    )  # fmt: skip
+    made = run_on(folder / "run", data_set(folder, texts), spec)
+    kept = {r["id"]: r["text"] for r in read_records(made["dataset"]).to_pylist()}
+    taken = [r for r in read_records(made["ledger"]).to_pylist() if r["rule"] != "c4_lines"]
+    for row, text in enumerate(texts):
+        rest, done = b"", 0
+        for piece in taken:
+            if piece["row"] == row and piece["action"] == "changed":
+                rest, done = rest + text.encode()[done : piece["start"]], piece["end"]
+        rest += text.encode()[done:]
+        # A text of which nothing is left is dropped as empty.
+        assert kept.get(f"{row}-{hash_of(text)}", "").split() == rest.decode().split()
+
+
+@settings(max_examples=20)
+@given(
+    cleaning=CLEANINGS
+    | st.tuples(PAGES, BEYOND_A_RECORD)
+    | st.tuples(
+        st.lists(DOCUMENTS, min_size=1, max_size=15),
+        BEYOND_A_RECORD.map(lambda b: {**QUALITY, **b}),
+    ),
+    partition_rows=st.integers(1, 7),
+)
+def test_cleaning_does_not_depend_on_partitions(
+    fresh: Any, cleaning: tuple[list[str], dict[str, Any]], partition_rows: int
+) -> None:
+    folder = fresh()
+    texts, setting = cleaning
+    spec = CleanSpec(dataset="comments", near_duplicate_jaccard=0.6, **setting)
+    source = sources_of(len(texts))
     whole, parted = (
         run_on(
-            folder / f"run-{rows}", data_set(folder / str(rows), texts, partition_rows=rows), spec
+            folder / f"run-{rows}",
+            data_set(folder / str(rows), texts, partition_rows=rows, source=source), spec,
         )
         for rows in (1000, partition_rows)
-    )
+    )  # fmt: skip
     assert {n: a.version for n, a in whole.items()} == {n: a.version for n, a in parted.items()}
 
 
@@ -167,40 +319,6 @@ def test_cleaning_what_is_clean_drops_nothing(fresh: Any, texts: list[str]) -> N
 @given(text=HOSTILE | PHRASES | st.from_regex(r"[0-9 .()+@:a-f<>-]{0,40}", fullmatch=True))
 def test_redacting_twice_is_redacting_once(text: str) -> None:
     assert redact(redact(text)) == redact(text)
-
-
-# -- near-duplicates ------------------------------------------------------------------------------
-
-
-@settings(max_examples=30)
-@given(texts=st.lists(PHRASES, min_size=1, max_size=40), threshold=st.sampled_from([0.5, 0.7, 0.9]))
-def test_groups_are_those_that_comparing_every_pair_gives(
-    texts: list[str], threshold: float
-) -> None:
-    column = as_texts(pa.array(texts))
-    found = near_duplicates(column, threshold, 2)
-    assert found.keeper.tolist() == every_pair_compared(column, threshold)
-    is_copy = found.keeper != np.arange(len(texts))
-    assert (found.jaccard[is_copy] >= threshold).all()
-    assert (found.keeper[found.relative[is_copy]] == found.keeper[is_copy]).all()
-
-
-def every_pair_compared(texts: pa.Array, threshold: float) -> list[int]:
-    words = normalise(texts)
-    shingles = shingle(words, 2)
-    sets = [set(shingles.hashes[a:b].tolist())
-            for a, b in zip(shingles.offsets, shingles.offsets[1:], strict=False)]  # fmt: skip
-    keeper = list(range(len(sets)))
-    for right in range(len(sets)):
-        for left in range(right):
-            same = words[left].as_py() == words[right].as_py() and (
-                words[left].as_py() or texts[left].as_py() == texts[right].as_py()
-            )
-            both = len(sets[left] & sets[right])
-            if same or (both and both / len(sets[left] | sets[right]) >= threshold):
-                old, new = sorted((keeper[left], keeper[right]), reverse=True)
-                keeper = [new if k == old else k for k in keeper]
-    return keeper
 
 
 # -- split ----------------------------------------------------------------------------------------

@@ -3,18 +3,21 @@
 import ctypes
 import errno
 import os
+import random
 import shutil
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from workbench.core.artifact import MANIFEST, Draft
 from workbench.core.context import Outputs, RunContext
 from workbench.core.errors import DataError, SpecError
 from workbench.core.registry import stage
 from workbench.core.spec import ArtifactName, LocalPath, Spec, option
+from workbench.data.records import SCHEMA, write_partition
 from workbench.workspace import Workspace
 
 
@@ -101,6 +104,49 @@ def write_number(folder: Path, value: list) -> None:
     if settings["diary"]:
         with Path(settings["diary"]).open("a") as diary:
             diary.write(f"{os.getpid()} {number}\n")
+
+
+class PatchworkSpec(Spec):
+    partitions: int = option(20, title="Partitions", help="How many.", ge=1)
+    rows: int = option(60, title="Rows", help="Records of a partition.", ge=1)
+
+
+class PatchworkOutputs(Outputs):
+    dataset: Draft
+
+
+@stage(title="Patchwork")
+def patchwork(spec: PatchworkSpec, run: RunContext) -> PatchworkOutputs:
+    """Make records in many small partitions: clean ones, dirty ones, and near-duplicates."""
+    chance = random.Random(7)
+    words = [f"{a}{b}" for a in ("ka", "lo", "mi", "ru", "tse") for b in ("bat", "den", "fos")]
+    draft = run.save("dataset", "patchwork")
+    texts: list[str] = []
+    for number in range(spec.partitions):
+        for _ in range(spec.rows):
+            text = " ".join(chance.choices(words, k=chance.randint(1, 40)))
+            kind = chance.randrange(5)
+            if kind == 0 and texts:  # near some earlier text, mostly of another partition
+                text = chance.choice(texts) + chance.choice(["", " again"])
+            elif kind == 1:
+                text = f"<p>{text}</p> &amp; mail a.b@example.org"
+            texts.append(text)
+        mine = range(number * spec.rows, (number + 1) * spec.rows)
+        table = pa.table(
+            {
+                "id": [f"r{row:06d}" for row in mine],
+                "text": [texts[row] for row in mine],
+                "label": pa.nulls(spec.rows, pa.string()),
+                "label_scheme": pa.nulls(spec.rows, pa.string()),
+                "source": ["patches"] * spec.rows,
+                "language": ["en"] * spec.rows,
+                "provenance": [f"patches#{row}" for row in mine],
+                "extra": pa.nulls(spec.rows, pa.string()),
+            },
+            schema=SCHEMA,
+        )
+        write_partition(draft.path / f"part-{number:05d}.parquet", table)
+    return PatchworkOutputs(dataset=draft)
 
 
 class FailSpec(Spec):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from workbench.catalog.database import METADATA
+from workbench.catalog.database import METADATA, Database
+from workbench.catalog.tombstones import find_tombstone_error
 from workbench.core.artifact import Artifact
 from workbench.core.errors import SpecError, nearest_name
 from workbench.core.json_text import json_text
@@ -25,6 +26,12 @@ ARTIFACTS = sa.Table(
     sa.Column("parents", sa.Text, nullable=False),  # JSON: references the run read
     sa.Column("made_by", sa.String(40), nullable=False),  # the first run that committed it
     sa.Column("committed_at", sa.Float, nullable=False),  # seconds since 1970
+    sa.Column("num_bytes", sa.BigInteger),  # of its files; None until it is measured
+    # Whose quota it counts against: the project of the first run that committed it.
+    sa.Column("project", sa.String(120), nullable=False, server_default="default"),
+    # Kept whatever else is cleared away.
+    sa.Column("pinned", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Index("artifacts_by_project", "project"),
 )
 
 ALIASES = sa.Table(
@@ -34,7 +41,7 @@ ALIASES = sa.Table(
     sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("name", sa.String(120), nullable=False),
     sa.Column("alias", sa.String(120), nullable=False),
-    sa.Column("version", sa.String(12), nullable=False),
+    sa.Column("version", sa.String(12), nullable=False),  # empty: it points at nothing any more
     sa.Column("run_id", sa.String(40), nullable=False),  # which run moved it
     sa.Column("moved_at", sa.Float, nullable=False),
     sa.Index("aliases_by_name", "kind", "name", "alias", "position"),
@@ -46,10 +53,7 @@ _IDENTITY = (ARTIFACTS.c.kind, ARTIFACTS.c.name, ARTIFACTS.c.version)
 
 def insert_artifact(connection: sa.Connection, artifact: Artifact, root: Path) -> None:
     """Record an artifact; the first commit of the same content wins."""
-    known = connection.execute(
-        sa.select(ARTIFACTS.c.version).where(*_is(artifact.kind, artifact.name, artifact.version))
-    ).first()
-    if known is None:
+    if not is_known(connection, artifact):
         connection.execute(
             sa.insert(ARTIFACTS).values(
                 kind=artifact.kind,
@@ -60,8 +64,22 @@ def insert_artifact(connection: sa.Connection, artifact: Artifact, root: Path) -
                 parents=json.dumps(artifact.parents),
                 made_by=artifact.made_by,
                 committed_at=time.time(),
+                num_bytes=artifact.num_bytes or None,
+                project=artifact.project,
             )
         )
+
+
+def is_known(connection: sa.Connection, artifact: Artifact) -> bool:
+    """Whether the catalog has this version already."""
+    where = is_version(artifact.kind, artifact.name, artifact.version)
+    return connection.execute(sa.select(ARTIFACTS.c.version).where(*where)).first() is not None
+
+
+def has_artifacts(database: Database) -> bool:
+    """Whether anything is in the catalog."""
+    with database.read() as connection:
+        return connection.execute(sa.select(ARTIFACTS.c.name).limit(1)).first() is not None
 
 
 def move_alias(
@@ -102,7 +120,9 @@ def find_artifact(
                             where="catalog", next_step="Write more of the version.")  # fmt: skip
         if rows:
             return _artifact(rows[0], root)
-    raise _no_artifact(connection, reference, name, kind)
+    raise find_tombstone_error(connection, name, version) or _no_artifact(
+        connection, reference, name, kind
+    )
 
 
 def list_artifacts(
@@ -125,7 +145,19 @@ def alias_history(connection: sa.Connection, kind: str, name: str) -> list[dict[
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
-def _is(kind: str, name: str, version: str) -> list[sa.ColumnElement[bool]]:
+def current_aliases(connection: sa.Connection) -> dict[tuple[str, str, str], str]:
+    """Return ``{(kind, name, alias): version}`` of every alias that points at something."""
+    newest = (
+        sa.select(sa.func.max(ALIASES.c.position))
+        .group_by(ALIASES.c.kind, ALIASES.c.name, ALIASES.c.alias)
+        .scalar_subquery()
+    )
+    rows = connection.execute(sa.select(ALIASES).where(ALIASES.c.position.in_(newest)))
+    return {(row.kind, row.name, row.alias): row.version for row in rows if row.version}
+
+
+def is_version(kind: str, name: str, version: str) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions that only this version meets."""
     return [c == v for c, v in zip(_IDENTITY, (kind, name, version), strict=True)]
 
 
@@ -148,6 +180,8 @@ def _artifact(row: sa.Row[tuple[str, ...]], root: Path) -> Artifact:
         summary=json.loads(row.summary),
         parents=tuple(json.loads(row.parents)),
         made_by=row.made_by,
+        num_bytes=row.num_bytes or 0,
+        project=row.project,
     )
 
 

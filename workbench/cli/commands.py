@@ -16,6 +16,7 @@ from workbench import __version__
 from workbench.core.client import is_daemon, running_daemon
 from workbench.core.errors import SpecError, StageError, error_from_json
 from workbench.core.registry import load_stage, stage_names
+from workbench.core.sizes import format_bytes
 from workbench.terminal.follow import describe, follow, progress_text
 from workbench.terminal.table import print_table
 from workbench.workspace import Run, Workspace, default_root
@@ -127,8 +128,11 @@ def _print_logs(run: Run, stay: bool) -> None:
 def list_artifacts(options: argparse.Namespace) -> int:
     """Print the newest artifacts."""
     artifacts = Workspace().artifacts(options.kind)
-    lines = [[a.kind, a.reference, _facts(a.summary), a.made_by] for a in artifacts]
-    print_table(["kind", "artifact", "", "made by"], lines)
+    lines = [
+        [a.kind, a.reference, format_bytes(a.num_bytes), _facts(a.summary), a.project, a.made_by]
+        for a in artifacts
+    ]
+    print_table(["kind", "artifact", "size", "", "project", "made by"], lines)
     return 0
 
 

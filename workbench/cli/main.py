@@ -7,13 +7,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from workbench.cli import commands
+from workbench.cli import commands, keeping
 from workbench.core.errors import RunCancelled, WorkbenchError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code (1 failed, 2 wrongly asked)."""
-    words = _take_workspace(list(sys.argv[1:] if arguments is None else arguments))
+    words = _take_settings(list(sys.argv[1:] if arguments is None else arguments))
     try:
         if words[:1] == ["run"] and len(words) > 1 and not words[1].startswith("-"):
             return commands.run_stage(words[1], words[2:])
@@ -34,13 +34,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _take_workspace(words: list[str]) -> list[str]:
-    """Heed a ``--workspace`` before the command, also before those that read their own flags."""
-    first, equals, folder = (words or [""])[0].partition("=")
-    if first != "--workspace" or not (equals or words[1:]):
-        return words
-    os.environ["WORKBENCH_WORKSPACE"] = folder if equals else words[1]
-    return words[1:] if equals else words[2:]
+_SETTINGS = {"--workspace": "WORKBENCH_WORKSPACE", "--project": "WORKBENCH_PROJECT"}
+
+
+def _take_settings(words: list[str]) -> list[str]:
+    """Heed settings before the command, also before those that read their own flags."""
+    while words:
+        setting, equals, value = words[0].partition("=")
+        if setting not in _SETTINGS or not (equals or words[1:]):
+            break
+        os.environ[_SETTINGS[setting]] = value if equals else words[1]
+        words = words[1:] if equals else words[2:]
+    return words
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -50,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=commands.version())
     parser.add_argument("--workspace", help="folder of the workspace (default: "
                         "$WORKBENCH_WORKSPACE, else ~/.workbench)")  # fmt: skip
+    parser.add_argument("--project", help="whose quota it counts against (default: "
+                        "$WORKBENCH_PROJECT, else default)")  # fmt: skip
     tree = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def add(name: str, command: commands.Command, help: str) -> argparse.ArgumentParser:
@@ -60,8 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     run = add("run", commands.list_stages, "run one stage: workbench run STAGE --help")
     run.add_argument("stage", nargs="?", help="name of the stage; without one they are listed")
     _add_runs(add("runs", commands.list_runs, "list runs, or act on one"))
-    artifacts = add("artifacts", commands.list_artifacts, "list what was made")
+    artifacts = add("artifacts", commands.list_artifacts, "list what was made, or act on one")
     artifacts.add_argument("--kind", choices=("dataset", "prompt", "model", "report", "study"))
+    keeping.add_artifact_verbs(artifacts)
     add("deployments", commands.list_deployments, "list what is served").add_argument(
         "--stop", metavar="NAME", help="take this one down"
     )
@@ -71,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_pipeline(add("pipeline", commands.list_pipelines, "run a pipeline of notebooks"))
     rescore = add("rescore", commands.rescore, "recompute a report's figures from its predictions")
     rescore.add_argument("reference", help="an evaluation report, such as evaluation@latest")
+    keeping.add_commands(add)
     demo = add("demo", commands.demo, "run the main job on the shipped sample")
     demo.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     demo.add_argument("--parameters", metavar="FILE", help="YAML of parameters for the pipeline")

@@ -32,6 +32,8 @@ class Artifact:
     summary: dict[str, Any] = field(default_factory=dict)
     parents: tuple[str, ...] = ()
     made_by: str = ""
+    num_bytes: int = 0  # of its files; 0 where that is not known yet
+    project: str = "default"  # whose quota it counts against: the project that made it first
 
     @property
     def reference(self) -> str:
@@ -52,6 +54,7 @@ class Artifact:
             "kind": self.kind, "name": self.name, "version": self.version,
             "path": str(self.path), "summary": self.summary,
             "parents": list(self.parents), "made_by": self.made_by,
+            "num_bytes": self.num_bytes, "project": self.project,
         }  # fmt: skip
 
     def verify(self) -> None:
@@ -122,20 +125,91 @@ def _version(kind: str, files: dict[str, dict[str, Any]]) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
+@dataclass(frozen=True)
+class Manifest:
+    """What an artifact consists of: its files with their hashes, and the version these give."""
+
+    kind: str
+    files: dict[str, dict[str, Any]]  # {relative path: {sha256, bytes}}
+
+    @property
+    def version(self) -> str:
+        """The content address."""
+        return _version(self.kind, self.files)
+
+    @property
+    def num_bytes(self) -> int:
+        """The room that the files take."""
+        return sum(facts["bytes"] for facts in self.files.values())
+
+    def write(self, path: Path) -> None:
+        """Write it as every artifact folder has it."""
+        _write_manifest(path, {"kind": self.kind, "files": self.files})
+
+
+def make_manifest(draft: Draft) -> Manifest:
+    """Hash a draft's files and write their manifest beside them.
+
+    Raises:
+        BugError: there is no file, or one of the stage's has the manifest's name.
+    """
+    manifest = Manifest(draft.kind, hash_files(draft.path))
+    if not manifest.files:
+        raise BugError(f"The stage wrote nothing into {draft.name!r}", where=str(draft.path),
+                       next_step="Write at least one file into the draft's path.")  # fmt: skip
+    manifest.write(draft.path / MANIFEST)
+    return manifest
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return the manifest of an artifact's folder.
+
+    Raises:
+        DataError: it is missing or no manifest.
+    """
+    path = folder / MANIFEST
+    try:
+        return parse_manifest(path.read_bytes(), where=str(path))
+    except OSError as error:
+        raise DataError(f"The {MANIFEST} cannot be read: {error.strerror}", where=str(path),
+                        next_step="Restore the artifact from a backup.") from error  # fmt: skip
+
+
+def parse_manifest(text: bytes, where: str) -> Manifest:
+    """Return a manifest from its JSON, checked: what it names lies within the artifact.
+
+    Raises:
+        DataError: it is no manifest, or a name in it leads out of the folder.
+    """
+    try:
+        record = json.loads(text)
+        manifest = Manifest(str(record["kind"]), dict(record["files"]))
+        for name, facts in manifest.files.items():
+            if not _is_within(name) or set(facts) != {"sha256", "bytes"}:
+                raise ValueError(f"{name!r:.200} is no file of an artifact")
+            facts["bytes"] = int(facts["bytes"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(f"This is no {MANIFEST}: {error}", where=where,
+                        next_step="Restore the artifact from a backup.") from error  # fmt: skip
+    return manifest
+
+
+def _is_within(name: str) -> bool:
+    parts = name.split("/")
+    return "\0" not in name and not {"", ".", ".."}.intersection(parts)
+
+
 def seal(draft: Draft, root: Path) -> Artifact:
     """Move a draft's folder to its content address under ``root``; all of it or nothing.
 
     The files are hashed and flushed to disk before one rename puts them in place. Sealing the same
     bytes again finds the first copy and throws the second away.
     """
-    files = hash_files(draft.path)
-    if not files:
-        raise BugError(f"The stage wrote nothing into {draft.name!r}", where=str(draft.path),
-                       next_step="Write at least one file into the draft's path.")  # fmt: skip
-    version = _version(draft.kind, files)
-    _write_manifest(draft.path / MANIFEST, {"kind": draft.kind, "files": files})
-    target = root / draft.kind / draft.name / version
-    if not target.exists():
+    manifest = make_manifest(draft)
+    target = root / draft.kind / draft.name / manifest.version
+    if target.exists():
+        os.utime(target)  # whoever looks for folders that nobody needs: this one is needed now
+    else:
         flush_folder(draft.path)
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -145,7 +219,15 @@ def seal(draft: Draft, root: Path) -> Artifact:
                 raise
         flush_entry(target.parent)
     shutil.rmtree(draft.path, ignore_errors=True)
-    return Artifact(draft.kind, draft.name, version, target, draft.summary)
+    return sealed(draft, manifest, target)
+
+
+def sealed(draft: Draft, manifest: Manifest, path: Path) -> Artifact:
+    """Return the artifact that a draft has become, its files at ``path``."""
+    return Artifact(
+        draft.kind, draft.name, manifest.version, path, draft.summary,
+        num_bytes=manifest.num_bytes,
+    )  # fmt: skip
 
 
 def _write_manifest(path: Path, manifest: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from workbench.core.artifact import Artifact
 from workbench.core.errors import BugError, SpecError, WorkbenchError, error_from_json
+from workbench.daemon.keeping_api import keeping_routes
 from workbench.daemon.request import (
     between,
     query_kind,
@@ -65,6 +66,7 @@ def make_app(service: Service, token: str) -> Starlette:
         ("GET", "/deployments/{name}", api.get_deployment),
         ("PUT", "/deployments/{name}", api.put_deployment),
         ("DELETE", "/deployments/{name}", api.delete_deployment),
+        *keeping_routes(service.keeping),
     ]
     return Starlette(
         routes=[
@@ -200,9 +202,7 @@ class _Api:
         body = await read_body(request)
         made = required(body, "outputs", dict)
         outputs = {name: Artifact.from_json(value) for name, value in made.items()}
-        run_id, term = _attempt(request)
-        run = await run_in_threadpool(self._store.commit, run_id, term, outputs)
-        self._service.attempt_ended(run_id, term)
+        run = await run_in_threadpool(self._service.commit, *_attempt(request), outputs)
         return JSONResponse(run)
 
     async def fail(self, request: Request) -> Response:

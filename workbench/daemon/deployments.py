@@ -17,6 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from workbench.catalog.artifact_store import ArtifactStore, localised
 from workbench.catalog.artifacts import find_artifact, move_alias
 from workbench.catalog.database import METADATA
 from workbench.core.errors import SpecError, nearest_name
@@ -59,8 +60,9 @@ class Deployments:
     Servers die with the daemon and are started again by the next one from the table.
     """
 
-    def __init__(self, store: RunStore, folder: Path) -> None:
+    def __init__(self, store: RunStore, folder: Path, artifacts: ArtifactStore) -> None:
         self._store = store
+        self._artifacts = artifacts
         self._folder = folder
         self._servers: dict[str, _Server] = {}
         self._failed_starts: dict[str, int] = {}
@@ -205,7 +207,8 @@ class Deployments:
 
     def _start(self, row: Any) -> None:
         with self._store.database.read() as connection:
-            model = find_artifact(connection, row.model, self._store.artifact_root, "model")
+            found = find_artifact(connection, row.model, self._store.artifact_root, "model")
+        model = localised(self._artifacts, found)
         folder = self._folder / row.name
         folder.mkdir(parents=True, exist_ok=True)
         threads = str(json.loads(row.settings).get("num_threads", 1))

@@ -13,13 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from workbench import __version__
-from workbench.catalog.artifacts import find_artifact, list_artifacts
+from workbench.catalog.artifact_store import (
+    Address,
+    artifact_root,
+    holds,
+    open_artifact_store,
+    settle_url,
+)
+from workbench.catalog.artifacts import find_artifact, has_artifacts, list_artifacts
 from workbench.catalog.database import Database
 from workbench.core.artifact import Artifact
-from workbench.core.errors import SpecError
+from workbench.core.errors import ResourceError, SpecError
 from workbench.core.registry import load_stage
 from workbench.daemon.bell import Bell
 from workbench.daemon.deployments import Deployments
+from workbench.daemon.keeping import Keeping
 from workbench.daemon.settings import Settings
 from workbench.daemon.submission import make_submission, read_inputs
 from workbench.dispatch.dispatcher import Dispatcher
@@ -41,9 +49,14 @@ class Service:
         self.url = url
         self.token = token
         self.bell = Bell()
-        self.store = RunStore(database, root / "artifacts")
+        url_of_artifacts = settle_url(root, settings.artifacts, has_artifacts(database))
+        self.artifact_store = open_artifact_store(root)
+        self.store = RunStore(
+            database, artifact_root(root, url_of_artifacts), is_there=self._is_there
+        )
+        self.keeping = Keeping(root, self.store, self.artifact_store)
         self.pool = LocalPool(settings.num_slots)
-        self.deployments = Deployments(self.store, root / "deployments")
+        self.deployments = Deployments(self.store, root / "deployments", self.artifact_store)
         self.dispatcher = Dispatcher(
             self.store, self.pool, self._make_order, self.bell.ring, settings.stop_seconds
         )
@@ -113,6 +126,24 @@ class Service:
         with self.store.database.read() as connection:
             return list_artifacts(connection, self.store.artifact_root, kind)
 
+    def commit(self, run_id: str, term: int, outputs: dict[str, Artifact]) -> dict[str, Any]:
+        """Record what an attempt made, and that its run has succeeded.
+
+        Raises:
+            ResourceError: the project's quota is used up; the run has failed, its parts are kept.
+        """
+        try:
+            run = self.store.commit(run_id, term, outputs)
+        except ResourceError:
+            self.keeping.drop_refused(list(outputs.values()))
+            self.changed()
+            raise
+        self.attempt_ended(run_id, term)
+        return run
+
+    def _is_there(self, artifact: Artifact) -> bool:
+        return holds(self.artifact_store, Address(artifact.kind, artifact.name, artifact.version))
+
     def status(self) -> dict[str, Any]:
         """Return what a person asks first: is it up, is it busy, with what."""
         return {
@@ -138,6 +169,7 @@ class Service:
     def _start_pool(self) -> None:
         try:
             self._clear_away()
+            self.keeping.start()
             self.pool.start()
             self.pool_state = "running"
             self.dispatcher.start()
@@ -148,7 +180,13 @@ class Service:
             self.pool_state = f"failed: {error}"
 
     def _make_order(self, run: dict[str, Any], slots: tuple[str, ...]) -> dict[str, Any]:
-        """Put together all that an attempt must know."""
+        """Put together all that an attempt must know.
+
+        Raises:
+            ResourceError: the project has no room for what the run would make.
+        """
+        if slots:
+            self.keeping.refuse_when_full(run["project"])
         spec = load_stage(run["stage"]).spec.parse(run["spec"])
         inputs = read_inputs(self.store, spec)
         return {
@@ -161,7 +199,6 @@ class Service:
             "threads_per_worker": self.pool.threads_per_slot,
             "workspace": str(self.root),
             "folder": str(self.root / "runs" / run["run_id"]),
-            "artifact_root": str(self.store.artifact_root),
             "inputs": {key: artifact.to_json() for key, artifact in inputs.items()},
             "checkpoints": run["checkpoints"],
             "url": self.url,

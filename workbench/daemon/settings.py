@@ -6,6 +6,7 @@ import math
 import os
 from dataclasses import dataclass
 
+from workbench.catalog.artifact_store import wanted_url
 from workbench.core.errors import ResourceError
 from workbench.pool.local import default_num_slots
 
@@ -17,6 +18,7 @@ class Settings:
     num_slots: int  # WORKBENCH_SLOTS: runs at a time
     idle_minutes: float = 30.0  # WORKBENCH_IDLE_MINUTES: with nothing to do before it stops
     stop_seconds: float = 20.0  # WORKBENCH_STOP_SECONDS: for a run to heed a pause or cancel
+    artifacts: str = ""  # WORKBENCH_ARTIFACTS: a URL, where they are not in the workspace's folder
 
 
 def settings_from_environment() -> Settings:
@@ -29,6 +31,7 @@ def settings_from_environment() -> Settings:
         num_slots=default_num_slots(),
         idle_minutes=_positive("WORKBENCH_IDLE_MINUTES", Settings.idle_minutes),
         stop_seconds=_positive("WORKBENCH_STOP_SECONDS", Settings.stop_seconds),
+        artifacts=wanted_url(),
     )
 
 

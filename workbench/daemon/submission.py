@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from workbench.catalog.artifacts import find_artifact
+from workbench.catalog.quotas import check_project
 from workbench.core.artifact import Artifact
 from workbench.core.errors import SpecError
 from workbench.core.registry import Stage, load_stage
@@ -37,6 +38,7 @@ def make_submission(store: RunStore, request: dict[str, Any]) -> Submission:
         priority=_whole({"priority": 0, **request}, "priority", -100, 100),
         workers=_whole({"workers": 1, **request}, "workers", 1, 1024),
         submitted_by=str(request.get("submitted_by", ""))[:120],
+        project=check_project(required({"project": "default", **request}, "project", str)),
     )
 
 

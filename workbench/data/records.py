@@ -84,7 +84,7 @@ class RecordWriter:
 
     def __init__(self, draft: Draft, schema: pa.Schema) -> None:
         self._draft = draft
-        self._schema = schema
+        self.schema = schema
         self._waiting: list[pa.Table] = []
         self._num_waiting = self._bytes_waiting = 0
         self._num_partitions = self.num_rows = 0
@@ -98,7 +98,7 @@ class RecordWriter:
 
     def write(self, table: pa.Table) -> None:
         """Add records."""
-        table = table.select(self._schema.names).cast(self._schema)
+        table = table.select(self.schema.names).cast(self.schema)
         self.num_rows += table.num_rows
         while table.num_rows:
             sizes = self._bytes_waiting + np.cumsum(_text_bytes(table))
@@ -123,7 +123,7 @@ class RecordWriter:
 
     def _end_partition(self) -> None:
         name = f"part-{self._num_partitions:05d}.parquet"
-        waiting = self._waiting or [self._schema.empty_table()]
+        waiting = self._waiting or [self.schema.empty_table()]
         write_partition(self._draft.path / name, pa.concat_tables(waiting))
         self._waiting, self._num_waiting, self._bytes_waiting = [], 0, 0
         self._num_partitions += 1

@@ -19,10 +19,9 @@ from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
-from pathlib import Path
 from typing import Any
 
-from workbench.core.artifact import Artifact, seal
+from workbench.core.artifact import Artifact
 from workbench.core.errors import (
     BugError,
     Interruption,
@@ -36,8 +35,8 @@ from workbench.dispatch.context import RemoteRun
 def run_attempt(order: dict[str, Any]) -> str:
     """Execute an attempt and tell the daemon how it ended; return that outcome as a word.
 
-    ``order`` holds run_id, term, stage, spec, slots, crew, threads_per_worker, folder,
-    artifact_root, inputs, checkpoints, url and token.
+    ``order`` holds run_id, term, stage, spec, slots, crew, threads_per_worker, workspace, folder,
+    inputs, checkpoints, url and token.
     """
     run = RemoteRun(order)
     run.record("environment", {**machine_facts(), "pid": os.getpid()})
@@ -64,9 +63,8 @@ def _execute(order: dict[str, Any], run: RemoteRun) -> dict[str, Artifact]:
             where=stage.name,
             next_step=f"Return {stage.outputs.__name__} from it.",
         )
-    root = Path(order["artifact_root"])
     parents = tuple(order["inputs"])
-    sealed = {name: seal(draft, root) for name, draft in outputs.drafts().items()}
+    sealed = {name: run.store.commit(draft) for name, draft in outputs.drafts().items()}
     return {
         name: replace(artifact, parents=parents, made_by=run.run_id)
         for name, artifact in sealed.items()

@@ -6,10 +6,12 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from workbench.catalog.artifact_store import ArtifactStore, localised, open_artifact_store
 from workbench.core.artifact import Artifact, Draft, flush_entry
 from workbench.core.client import Client, FixedEndpoint
 from workbench.core.context import PartWriter
@@ -37,6 +39,7 @@ class RemoteRun:
         self.threads_per_worker: int = order["threads_per_worker"]
         self.folder = Path(order["folder"])
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._workspace = Path(order["workspace"])
         self.daemon_client = Client(FixedEndpoint(order["url"], order["token"]))
         self._inputs = {k: Artifact.from_json(v) for k, v in order["inputs"].items()}
         self._checkpoints: dict[str, str] = dict(order["checkpoints"])
@@ -72,6 +75,11 @@ class RemoteRun:
 
     # -- what a stage reads and writes ------------------------------------------------------------
 
+    @cached_property
+    def store(self) -> ArtifactStore:
+        """Where artifacts are kept; what was opened stays at hand as long as this run's object."""
+        return open_artifact_store(self._workspace)
+
     def save(self, kind: str, name: str) -> Draft:
         """Open a new result of this attempt."""
         path = self.folder / f"staging-{self.term}" / name
@@ -83,7 +91,7 @@ class RemoteRun:
         if reference not in self._inputs:
             found = self.daemon_client.get(f"/artifacts/{reference}")
             self._inputs[reference] = Artifact.from_json(found)
-        return self._inputs[reference]
+        return localised(self.store, self._inputs[reference])
 
     def checkpoint(self, key: str, write: Callable[[Path], None]) -> Path:
         """Make one part durable; a part that is there already is not made again."""

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from workbench.core.errors import ResourceError
+from workbench.pool.keepers import SlotKeepers
 
 LOG = logging.getLogger(__name__)
 _START_SECONDS = 60
@@ -35,6 +36,7 @@ class LocalPool:
         self.threads_per_slot = max(1, (os.cpu_count() or 1) // num_slots)
         self._cluster: Any = None
         self._client: Any = None
+        self._keepers: Any = None
         self._addresses: dict[str, str] = {}
 
     def start(self) -> None:
@@ -70,7 +72,7 @@ class LocalPool:
         )
         security = Security.temporary()
         self._cluster = LocalCluster(
-            n_workers=self.num_slots,
+            n_workers=0,  # each has a keeper
             threads_per_worker=1,
             processes=True,
             security=security,
@@ -80,6 +82,8 @@ class LocalPool:
             env=_worker_environment(self.threads_per_slot),
         )
         self._client = Client(self._cluster, security=security, set_as_default=False)
+        self._keepers = SlotKeepers(self._cluster, self.num_slots)
+        self._cluster.loop.add_callback(self._keepers.keep)
         try:
             self._client.wait_for_workers(self.num_slots, timeout=_START_SECONDS)
         except TimeoutError as error:
@@ -126,10 +130,9 @@ class LocalPool:
 
     def kill(self, slot: str) -> None:
         """End a slot's process at once; its nanny starts a fresh one."""
-        # The nanny lives in this process and knows the number. The worker itself cannot be asked:
-        # native code that holds the interpreter's lock lets nothing else answer.
-        nannies = {str(name): nanny for name, nanny in self._cluster.workers.items()}
-        pid = nannies[slot].pid
+        # The worker itself cannot be asked: native code that holds the interpreter's lock lets
+        # nothing else answer.
+        pid = self._keepers.pid(slot)
         if pid is not None:
             with suppress(ProcessLookupError):  # it has died in this moment
                 os.kill(pid, signal.SIGKILL)
@@ -137,6 +140,7 @@ class LocalPool:
     def close(self) -> None:
         """Stop the workers and the scheduler."""
         if self._client is not None:
+            self._cluster.sync(self._keepers.close)
             self._client.close(timeout=5)
             self._cluster.close(timeout=10)
             self._client = None

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from workbench.catalog.artifacts import find_artifact, insert_artifact, move_alias
+from workbench.catalog.artifacts import find_artifact, insert_artifact, is_known, move_alias
 from workbench.catalog.database import Database
+from workbench.catalog.quotas import has_quota, over_quota, use_of
 from workbench.core.artifact import Artifact
 from workbench.core.errors import ResourceError, SpecError, WorkbenchError
 from workbench.core.json_text import json_text
@@ -43,6 +44,7 @@ class Submission:
     priority: int = 0
     workers: int = 1
     submitted_by: str = ""
+    project: str = "default"
 
 
 class SupersededError(SpecError):
@@ -50,11 +52,20 @@ class SupersededError(SpecError):
 
 
 class RunStore:
-    """The queue's whole state, kept in the workspace's database."""
+    """The queue's whole state, kept in the workspace's database.
 
-    def __init__(self, database: Database, artifact_root: Path) -> None:
+    ``is_there`` says whether the files of an artifact are where they should be.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        artifact_root: Path,
+        is_there: Callable[[Artifact], bool] = lambda artifact: artifact.path.is_dir(),
+    ) -> None:
         self.database = database
         self.artifact_root = artifact_root
+        self._is_there = is_there
 
     # -- asked by people ---------------------------------------------------------------------
 
@@ -237,35 +248,64 @@ class RunStore:
             )
 
     def commit(self, run_id: str, term: int, outputs: Mapping[str, Artifact]) -> dict[str, Any]:
-        """Record all outputs and the run's success in one transaction: all of it or nothing."""
+        """Record all outputs and the run's success in one transaction: all of it or nothing.
+
+        Raises:
+            ResourceError: the project's quota is used up (the run has failed, and keeps its
+                checkpoints), or files were cleared away between sealing and this (it goes on).
+        """
+        refused: ResourceError | None = None
         with self.database.write() as connection:
             row = self._must_row(connection, run_id)
             if row.state == RunState.SUCCEEDED and row.term == term:
                 return _record(row)  # the answer to the first commit was lost on its way
             row = self._owned(connection, run_id, term)
-            for artifact in outputs.values():
-                insert_artifact(connection, artifact, self.artifact_root)
-            self._point_latest_at(connection, outputs.values(), run_id)
-            self._end_attempt(connection, run_id, term, "succeeded")
-            references = {name: artifact.reference for name, artifact in outputs.items()}
-            kinds = {name: artifact.kind for name, artifact in outputs.items()}
-            self._move(
-                connection,
-                row,
-                RunEvent.SUCCEED,
-                outputs=json.dumps({"references": references, "kinds": kinds}),
-                error=None,
-            )
-            self._remember(connection, row)
-            return _record(self._row(connection, run_id))
+            refused = self._over_quota(connection, row.project, outputs.values())
+            if refused is None:
+                return self._succeed(connection, row, outputs)
+            self._fail(connection, row, refused)
+        raise refused
+
+    def _over_quota(
+        self, connection: sa.Connection, project: str, made: Iterable[Artifact]
+    ) -> ResourceError | None:
+        """Return why these may not be committed; what is in the catalog already counts no more."""
+        if not has_quota(connection, project):
+            return None
+        fresh = {a.reference: a.num_bytes for a in made if not is_known(connection, a)}
+        use, more = use_of(connection, project), sum(fresh.values())
+        return None if use.has_room_for(more) else over_quota(connection, use, more)
+
+    def _succeed(
+        self, connection: sa.Connection, row: Any, outputs: Mapping[str, Artifact]
+    ) -> dict[str, Any]:
+        run_id, term = row.run_id, row.term
+        for artifact in outputs.values():
+            if not self._is_there(artifact):
+                raise ResourceError(
+                    f"The files of {artifact.reference} were cleared away before they counted",
+                    where=str(artifact.path),
+                    next_step="Nothing is to be done: the run makes them again.",
+                )
+            insert_artifact(connection, replace(artifact, project=row.project), self.artifact_root)
+        self._point_latest_at(connection, outputs.values(), run_id)
+        self._end_attempt(connection, run_id, term, "succeeded")
+        references = {name: artifact.reference for name, artifact in outputs.items()}
+        kinds = {name: artifact.kind for name, artifact in outputs.items()}
+        self._move(
+            connection,
+            row,
+            RunEvent.SUCCEED,
+            outputs=json.dumps({"references": references, "kinds": kinds}),
+            error=None,
+        )
+        self._remember(connection, row)
+        return _record(self._must_row(connection, run_id))
 
     def fail(self, run_id: str, term: int, error: WorkbenchError) -> None:
         """Record why an attempt failed."""
         with self.database.write() as connection:
-            row = self._owned(connection, run_id, term)
-            self._end_attempt(connection, run_id, term, "failed")
-            self._note(connection, run_id, "error", error.to_json())
-            self._move(connection, row, RunEvent.FAIL, error=json.dumps(error.to_json()))
+            self._fail(connection, self._owned(connection, run_id, term), error)
 
     def stop(self, run_id: str, term: int) -> None:
         """Record that an attempt stopped at a safe point, as it was asked to."""
@@ -275,6 +315,11 @@ class RunStore:
             self._move(connection, row, RunEvent.STOP)
 
     # -- inside one transaction -----------------------------------------------------------------
+
+    def _fail(self, connection: sa.Connection, row: Any, error: WorkbenchError) -> None:
+        self._end_attempt(connection, row.run_id, row.term, "failed")
+        self._note(connection, row.run_id, "error", error.to_json())
+        self._move(connection, row, RunEvent.FAIL, error=json.dumps(error.to_json()))
 
     def _join_or_insert(self, connection: sa.Connection, submission: Submission) -> Any:
         parent_state = self._parent_state(connection, submission)
@@ -306,7 +351,7 @@ class RunStore:
     def _insert(self, connection: sa.Connection, submission: Submission) -> None:
         connection.execute(
             sa.insert(RUNS).values(
-                **{**submission.__dict__, "priority": self._priority(connection, submission)},
+                **{**submission.__dict__, **self._inherited(connection, submission)},
                 state=RunState.WAITING,
                 preempted=False,
                 cached=False,
@@ -318,12 +363,13 @@ class RunStore:
         )
         self._note(connection, submission.run_id, "state", {"state": RunState.WAITING})
 
-    def _priority(self, connection: sa.Connection, submission: Submission) -> int:
-        """Return how urgent a run is: a child as its parent, and what it adds itself."""
-        if submission.parent_run_id is None:
-            return submission.priority
-        parent = self._row(connection, submission.parent_run_id)
-        return max(-100, min(100, submission.priority + (parent.priority if parent else 0)))
+    def _inherited(self, connection: sa.Connection, submission: Submission) -> dict[str, Any]:
+        """Return what a child has from its parent: the project, and urgency beside its own."""
+        parent = self._row(connection, submission.parent_run_id or "")
+        if parent is None:
+            return {}
+        priority = max(-100, min(100, submission.priority + parent.priority))
+        return {"priority": priority, "project": parent.project}
 
     def _answer_from_cache(self, connection: sa.Connection, submission: Submission) -> None:
         """End the run at once with an earlier run's outputs, if those are still there."""
@@ -341,7 +387,7 @@ class RunStore:
             find_artifact(connection, reference, self.artifact_root, outputs["kinds"][name])
             for name, reference in outputs["references"].items()
         ]
-        if not all(artifact.path.is_dir() for artifact in artifacts):
+        if not all(map(self._is_there, artifacts)):
             return
         self._point_latest_at(connection, artifacts, submission.run_id)
         self._move(
@@ -476,6 +522,7 @@ def _record(row: Any) -> dict[str, Any]:
         "cached": row.cached,
         "term": row.term,
         "submitted_by": row.submitted_by,
+        "project": row.project,
         "submitted_at": row.submitted_at,
         "started_at": row.started_at,
         "ended_at": row.ended_at,

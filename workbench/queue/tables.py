@@ -31,6 +31,8 @@ RUNS = sa.Table(
     sa.Column("rows", sa.Text),  # JSON {read, written}
     sa.Column("outputs", sa.Text, nullable=False),  # JSON {output: name@version}
     sa.Column("error", sa.Text),  # JSON of the WorkbenchError that ended it
+    # Whose quota its artifacts count against; a child has its parent's.
+    sa.Column("project", sa.String(120), nullable=False, server_default="default"),
     sa.Index("runs_by_state", "state"),
     sa.Index("runs_by_parent", "parent_run_id"),
 )

@@ -10,6 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from workbench.data.rules.c4 import C4_BOUNDS
+from workbench.data.rules.contamination import CONTAMINATION_BOUND
+from workbench.data.rules.fineweb import FINEWEB_BOUNDS
+from workbench.data.rules.gopher import GOPHER_QUALITY_BOUNDS, GOPHER_REPETITION_BOUNDS
 from workbench.data.rules.length import LENGTH_BOUNDS
 from workbench.data.rules.rule import Bound, Mask, as_mask
 from workbench.data.rules.spam import SPAM_BOUNDS
@@ -78,13 +82,22 @@ SHIPPED_CHECKS: tuple[Check, ...] = (
     *LENGTH_BOUNDS,
     *SPAM_BOUNDS,
     LanguageCheck(),
+    *GOPHER_REPETITION_BOUNDS,
+    *GOPHER_QUALITY_BOUNDS,
+    *C4_BOUNDS,
+    *FINEWEB_BOUNDS,
 )
 
 
 def checks_of(spec: CleanSpec) -> list[Check]:
-    """Return all checks in the order in which they name the reason of a drop."""
+    """Return the checks in the order in which they name the reason of a drop.
+
+    Those of a family that is off are left out: it is not measured.
+    """
+    shipped = [c for c in SHIPPED_CHECKS if not (isinstance(c, Bound) and c.is_off(spec))]
     users = [UserCheck(r.name, r.score) for r in spec.rules if r.kind != "rewrite"]
-    return [*SHIPPED_CHECKS, *users]
+    last = [CONTAMINATION_BOUND] if spec.has_test_texts else []
+    return [*shipped, *users, *last]
 
 
 def held_against(check: Check, spec: CleanSpec) -> tuple[float | None, str | None]:

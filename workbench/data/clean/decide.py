@@ -54,3 +54,14 @@ def choose_keepers(
     chosen = best[group]
     keepers: npt.NDArray[np.int64] = np.where(chosen < 2 * count, chosen % max(count, 1), -1)
     return keepers
+
+
+def find_groups(group: npt.NDArray[np.integer[Any]]) -> tuple[Rows, Rows]:
+    """Return the rows that are not alone in their group, and each one's group among those rows.
+
+    ``group`` names the first row of each row's group; [n].
+    """
+    is_member = group != np.arange(len(group), dtype=group.dtype)
+    is_member[group[is_member]] = True
+    members = np.flatnonzero(is_member)
+    return members, np.searchsorted(members, group[members])

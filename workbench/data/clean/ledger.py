@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 DROPPED = "dropped"
 CHANGED = "changed"
@@ -30,14 +31,16 @@ LEDGER_SCHEMA = pa.schema(
         pa.field("end", pa.int32()),  # the byte after its last
         pa.field("provenance", pa.string(), nullable=False),
         pa.field("keeper", pa.string()),  # duplicates: the record that stays for the group
-        pa.field("relative", pa.string()),  # duplicates: the record that this one resembles
+        pa.field("relative", pa.string()),  # the record, or test text, that this one resembles
         pa.field("jaccard", pa.float32()),  # duplicates: exact similarity to the relative
     ]
 )
 _OF_THE_RECORD = ("id", "provenance")
 
 
-def ledger_rows(rows: npt.NDArray[np.int64], action: str, rule: str, **columns: Any) -> pa.Table:
+def ledger_rows(
+    rows: npt.NDArray[np.int64], action: str, rule: str | pa.Array, **columns: Any
+) -> pa.Table:
     """Return ledger rows whose ``id`` and ``provenance`` are still to be filled in."""
     count = len(rows)
     known = {"row": rows, "action": action, "rule": rule, **columns}
@@ -76,9 +79,9 @@ def join_entries(entries: list[pa.Table], records: pa.Table, first_row: int) -> 
 
 
 def count_rules(ledger: pa.Table, action: str) -> Counter[str]:
-    """Return how many records each rule dropped or changed."""
-    rows = zip(ledger["action"].to_pylist(), ledger["rule"].to_pylist(), strict=True)
-    return Counter(rule for found, rule in rows if found == action)
+    """Return how many records each rule dropped or changed, in however many places."""
+    found = ledger.filter(pc.equal(ledger["action"], action)).select(["row", "rule"])
+    return Counter(found.group_by(["row", "rule"]).aggregate([])["rule"].to_pylist())
 
 
 def by_falling_count(counts: Counter[str]) -> dict[str, int]:
@@ -94,7 +97,8 @@ def reason_words(row: Mapping[str, Any]) -> str:
     """Return what a rule measured and held it against, for people; empty where it says nothing."""
     if row["jaccard"] is not None:
         return f"{row['jaccard']:.3g} like {row['relative']}; {row['keeper']} stays"
+    like = "" if row["relative"] is None else f": {row['relative']}"
     if row["value"] is None:
-        return str(row["detail"] or "")
+        return f"{row['detail'] or ''}{like}"
     bound = "" if row["threshold"] is None else f" {row['threshold']:g}"
-    return f"{row['value']:.4g}, {row['detail'] or ''}{bound}"
+    return f"{row['value']:.4g}, {row['detail'] or ''}{bound}{like}"

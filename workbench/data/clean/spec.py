@@ -8,12 +8,17 @@ from pydantic import model_validator
 
 from workbench.core.spec import ArtifactName, DatasetRef, Spec, option
 from workbench.data.clean.checks import SHIPPED_CHECKS
-from workbench.data.clean.repairs import REPAIRS
+from workbench.data.clean.repairs import LINE_RULES, REPAIRS
+from workbench.data.rules.c4 import LINE_REASONS, C4Setting
+from workbench.data.rules.contamination import CONTAMINATION_BOUND, ContaminationSetting
 from workbench.data.rules.duplicate import REPETITION_RULES, DuplicateSetting
+from workbench.data.rules.fineweb import FineWebSetting
+from workbench.data.rules.gopher import GopherSetting
 from workbench.data.rules.html_residue import HtmlSetting
 from workbench.data.rules.language import LanguageSetting
 from workbench.data.rules.length import LengthSetting
 from workbench.data.rules.personal_data import PersonalDataSetting
+from workbench.data.rules.repeated_passage import PASSAGE_RULES, RepeatedPassageSetting
 from workbench.data.rules.spam import SpamSetting
 from workbench.data.rules.unicode_repair import UnicodeSetting
 from workbench.data.rules.user_rule import UserRuleSetting
@@ -39,8 +44,13 @@ class CleanInput(Spec):
 
 # Forms show the fields of the last base first: read this list from below.
 class CleanSpec(
+    ContaminationSetting,
     DuplicateSetting,
+    RepeatedPassageSetting,
     UserRuleSetting,
+    FineWebSetting,
+    C4Setting,
+    GopherSetting,
     LanguageSetting,
     SpamSetting,
     LengthSetting,
@@ -54,7 +64,9 @@ class CleanSpec(
 
     @model_validator(mode="after")
     def _own_rules_have_own_names(self) -> Self:
-        shipped = {*REPAIRS, *(check.rule for check in SHIPPED_CHECKS), *REPETITION_RULES}
+        repairs = {*REPAIRS, *LINE_RULES, *LINE_REASONS.values(), *PASSAGE_RULES.values()}
+        checks = {*(check.rule for check in SHIPPED_CHECKS), CONTAMINATION_BOUND.rule}
+        shipped = repairs | checks | {*REPETITION_RULES}
         for own in self.rules:
             if own.name in shipped:
                 raise ValueError(f"there is a rule called {own.name!r} already; name yours anew")

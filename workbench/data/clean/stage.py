@@ -19,7 +19,14 @@ from workbench.core.artifact import Draft
 from workbench.core.context import Outputs, RunContext
 from workbench.core.registry import stage
 from workbench.core.spec import parse_reference
-from workbench.data.clean.decide import GROUP_BACK, PROTECTED, SAME_WORDS_BACK, choose_keepers
+from workbench.data.clean.contamination import fingerprint, read_test_sets
+from workbench.data.clean.decide import (
+    GROUP_BACK,
+    PROTECTED,
+    SAME_WORDS_BACK,
+    choose_keepers,
+    find_groups,
+)
 from workbench.data.clean.ledger import (
     CHANGED,
     DROPPED,
@@ -29,10 +36,16 @@ from workbench.data.clean.ledger import (
     join_entries,
     ledger_rows,
 )
-from workbench.data.clean.partition import EXAMPLES_PER_RULE, clean_partition, rule_order
-from workbench.data.clean.repeats import Repeats, find_repeats
+from workbench.data.clean.partition import (
+    EXAMPLES_PER_RULE,
+    Surroundings,
+    clean_partition,
+    rule_order,
+)
+from workbench.data.clean.repeats import Repeats, find_repeated_passages, find_repeats
 from workbench.data.clean.report import write_report
 from workbench.data.clean.spec import CleanSpec
+from workbench.data.duplicates.columns import release
 from workbench.data.records import (
     RecordWriter,
     check_sources,
@@ -56,7 +69,7 @@ class CleanOutputs(Outputs):
     report: Draft
 
 
-@stage(title="Clean", version=2)
+@stage(title="Clean", version=2, fingerprint=fingerprint)
 def clean(spec: CleanSpec, run: RunContext) -> CleanOutputs:
     """Repair texts, drop what is no use and what repeats, and say why in a ledger.
 
@@ -69,8 +82,13 @@ def clean(spec: CleanSpec, run: RunContext) -> CleanOutputs:
         check_sources(read_records(dataset, ["source"]), spec.protect, "protect")
     files = partitions(dataset)
     starts = np.concatenate([[0], np.cumsum(num_rows_of(files))]).tolist()
+    around = Surroundings(
+        files=tuple(files), repeated=find_repeated_passages(files, spec, run),
+        test_texts=read_test_sets(spec, run),
+    ).model_dump(mode="json")  # fmt: skip
+    values = spec.model_dump(mode="json")
     parts = {
-        f"rules-{number:05d}": [str(path), first_row, spec.model_dump(mode="json")]
+        f"rules-{number:05d}": [str(path), first_row, values, around]
         for number, (path, first_row) in enumerate(zip(files, starts[:-1], strict=True))
     }
     folders = run.checkpoint_each(parts, write_cleaned, "partitions", "rules")
@@ -87,10 +105,11 @@ def clean(spec: CleanSpec, run: RunContext) -> CleanOutputs:
 
 
 def write_cleaned(folder: Path, part: list[Any]) -> None:
-    """Write what became of one partition: ``part`` is its path, first row, and the spec."""
-    path, first_row, values = part
-    spec = CleanSpec.parse(values)
-    found = clean_partition(pq.read_table(path), first_row, spec)
+    """Write what became of one partition: ``part`` is its path, first row, spec, surroundings."""
+    path, first_row, values, around = part
+    found = clean_partition(
+        pq.read_table(path), first_row, CleanSpec.parse(values), Surroundings.model_validate(around)
+    )
     write_partition(folder / "records.parquet", found.records)
     write_partition(folder / "scores.parquet", found.scores)
     write_partition(folder / "ledger.parquet", found.ledger)
@@ -106,25 +125,33 @@ def _fate(dropped: npt.NDArray[np.bool_], protected: npt.NDArray[np.bool_]) -> A
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is decided of each record of the whole input; all arrays are [n]."""
+    """What is decided of each of the n records of the whole input."""
 
     repeats: Repeats
-    by_rule: npt.NDArray[np.bool_]  # dropped by a rule
-    protected: npt.NDArray[np.bool_]  # never dropped
-    keeper: npt.NDArray[np.int64]  # the record that stays for a record's group; -1: none
-    is_copy: npt.NDArray[np.bool_]  # dropped as a duplicate of its keeper
+    fate: npt.NDArray[np.uint8]  # what the rules say; [n]
+    copies: npt.NDArray[np.int64]  # records dropped as duplicates, ascending; [k]
+    keepers: npt.NDArray[np.int64]  # the record that stays for the group of each of them; [k]
+
+    def copies_in(self, rows: slice) -> slice:
+        """Return which of the copies are among these records."""
+        return slice(*np.searchsorted(self.copies, [rows.start, rows.stop]))
 
     def is_kept(self, rows: slice) -> npt.NDArray[np.bool_]:
         """Return which of these records stay."""
-        return ~(self.by_rule[rows] | self.is_copy[rows])
+        is_kept: npt.NDArray[np.bool_] = self.fate[rows] != _DROPPED
+        is_kept[self.copies[self.copies_in(rows)] - rows.start] = False
+        return is_kept
 
 
 def _judge(folders: list[Path], repeats: Repeats) -> Verdict:
+    """Decide who stays of each group; records alone in theirs are not looked at."""
     fate = np.concatenate([np.load(folder / "fate.npy") for folder in folders])
-    by_rule, protected = fate == _DROPPED, fate == _PROTECTED
-    keeper = choose_keepers(repeats.group, ~by_rule, protected)
-    is_copy = ~by_rule & ~protected & (keeper != np.arange(len(keeper)))
-    return Verdict(repeats, by_rule, protected, keeper, is_copy)
+    group = repeats.table["group"] if repeats.are_grouped else np.arange(len(fate))
+    members, own_group = find_groups(group)
+    by_rule, protected = fate[members] == _DROPPED, fate[members] == _PROTECTED
+    keeper = choose_keepers(own_group, ~by_rule, protected)
+    is_copy = ~by_rule & ~protected & (keeper != np.arange(len(members)))
+    return Verdict(repeats, fate, members[is_copy], members[keeper[is_copy]])
 
 
 @dataclass
@@ -190,6 +217,7 @@ def _write(
             account.add_examples(json.loads((folder / "examples.json").read_text()))
             account.add_examples(list(_copy_examples(ledger, records, rows)))
             first_row = rows.stop
+            release(verdict.repeats.table)
     return account
 
 
@@ -201,11 +229,11 @@ def _scored(scores: pa.Table, verdict: Verdict, rows: slice) -> pa.Table:
     at = np.arange(rows.start, rows.stop)
     scores = scores.slice(0, len(at))
     for name, first in (
-        (GROUP_BACK, verdict.repeats.group[rows]),
-        (SAME_WORDS_BACK, verdict.repeats.same_words[rows]),
+        (GROUP_BACK, verdict.repeats.group(rows)),
+        (SAME_WORDS_BACK, verdict.repeats.same_words(rows)),
     ):
         scores = scores.append_column(name, pa.array((at - first).astype(np.int32)))
-    return scores.append_column(PROTECTED, pa.array(verdict.protected[rows]))
+    return scores.append_column(PROTECTED, pa.array(verdict.fate[rows] == _PROTECTED))
 
 
 def _ledger_of(
@@ -213,18 +241,17 @@ def _ledger_of(
 ) -> pa.Table:
     """Return a partition's ledger: what its rules said, then its duplicates, by row."""
     own = pq.read_table(folder / "ledger.parquet", schema=LEDGER_SCHEMA)
-    copies = np.flatnonzero(verdict.is_copy[rows])
-    if not len(copies):
+    some = verdict.copies_in(rows)
+    repeats, at, keeper = verdict.repeats, verdict.copies[some], verdict.keepers[some]
+    if not len(at):
         return own
-    repeats, at = verdict.repeats, copies + rows.start
-    keeper = verdict.keeper[at]
-    is_exact = repeats.same_words[at] == repeats.same_words[keeper]
-    relative = np.where(is_exact | (repeats.relative[at] < 0), keeper, repeats.relative[at])
-    jaccard = np.where(is_exact, 1.0, repeats.jaccard[at])
+    is_exact = repeats.same_words(at) == repeats.same_words(keeper)
+    near, jaccard = repeats.nearest(at, keeper)
+    relative, jaccard = np.where(is_exact, keeper, near), np.where(is_exact, 1.0, jaccard)
     ids = take_records(files, np.concatenate([keeper, relative]), ["id"])["id"]
     rule = pa.array(np.where(is_exact, EXACT_DUPLICATE, NEAR_DUPLICATE))
     entries = ledger_rows(
-        copies, DROPPED, rule, keeper=ids.slice(0, len(at)), relative=ids.slice(len(at)),
+        at - rows.start, DROPPED, rule, keeper=ids.slice(0, len(at)), relative=ids.slice(len(at)),
         jaccard=jaccard, threshold=np.where(is_exact, np.nan, repeats.threshold),
     )  # fmt: skip
     joined = pa.concat_tables([own, join_entries([entries], records, rows.start)])

@@ -64,6 +64,7 @@ def undo(spec: UndoSpec, run: RunContext) -> UndoOutputs:
     gone = np.unique(ledger.filter(pc.equal(ledger["action"], DROPPED))["row"].to_numpy())
     draft = run.save("dataset", spec.name or parse_reference(spec.cleaned).name)
     files = partitions(original)
+    is_all = not spec.rules and not spec.ids
     kept = _Cursor(cleaned)
     first_row = 0
     with RecordWriter(draft, pq.read_schema(files[0])) as writer:
@@ -71,6 +72,8 @@ def undo(spec: UndoSpec, run: RunContext) -> UndoOutputs:
             run.stop_if_asked()
             run.progress(number, len(files), "partitions", "restoring")
             is_back, is_gone = (_mask(rows, first_row, count) for rows in (back, gone))
+            if is_all:  # also the languages that were found out, which no rule stands for
+                is_back = np.ones(count, dtype=bool)
             writer.write(_merge(pq.read_table(path), kept.take(count - is_gone.sum()),
                                 is_back, is_gone))  # fmt: skip
             first_row += count

@@ -15,7 +15,13 @@ import pyarrow.parquet as pq
 from workbench.core.artifact import Artifact
 from workbench.core.errors import DataError, SpecError, nearest_name
 from workbench.data.clean.checks import Check, checks_of
-from workbench.data.clean.decide import GROUP_BACK, PROTECTED, SAME_WORDS_BACK, choose_keepers
+from workbench.data.clean.decide import (
+    GROUP_BACK,
+    PROTECTED,
+    SAME_WORDS_BACK,
+    choose_keepers,
+    find_groups,
+)
 from workbench.data.clean.spec import CleanSpec
 from workbench.data.records import partitions
 from workbench.data.rules.duplicate import EXACT_DUPLICATE, NEAR_DUPLICATE
@@ -161,11 +167,7 @@ class WhatIf:
     def _grouped(self) -> tuple[Rows, Rows]:
         """Return the rows that are not alone in their group, and each one's group among them."""
         back = self._column(GROUP_BACK)
-        first = np.arange(len(back)) - back
-        is_member = back > 0
-        is_member[first[is_member]] = True
-        members = np.flatnonzero(is_member)
-        return members, np.searchsorted(members, first[members])
+        return find_groups(np.arange(len(back)) - back)
 
     def _column(self, name: str) -> Any:
         if name not in self._columns:
@@ -182,5 +184,5 @@ def _unbounded(own: UserRule) -> UserRule:
 
 def _fields_of(check: Check) -> list[str]:
     if isinstance(check, Bound):
-        return [name for name in (check.field, check.switch) if name]
+        return check.movable_fields
     return ["languages"] if check.rule == "language" else ["rules"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 Mask = npt.NDArray[np.bool_]
+Sense = Literal["at least", "at most"]
 
 
 class Columns(NamedTuple):
@@ -19,12 +21,32 @@ class Columns(NamedTuple):
     language: pa.Array
 
 
+class Pieces(NamedTuple):
+    """What a rule took out of texts and why, text by text and in order; all [m]."""
+
+    rows: npt.NDArray[np.int64]
+    start: npt.NDArray[np.int64]  # first byte, in the text before the rule
+    end: npt.NDArray[np.int64]  # the byte after its last
+    rule: pa.Array  # string: as the ledger names it
+    threshold: npt.NDArray[np.float32]  # what the piece was held against; NaN: no number
+    detail: pa.Array  # string: the same in words; may be null
+
+    def of_rows(self, wanted: Mask) -> Pieces:
+        """Return the pieces of some texts; [n]."""
+        kept = wanted[self.rows]
+        mask = pa.array(kept)
+        return Pieces(self.rows[kept], self.start[kept], self.end[kept],
+                      self.rule.filter(mask), self.threshold[kept],
+                      self.detail.filter(mask))  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Judgement:
     """A rule's answer about n records; what is None stays as it was.
 
     ``value`` holds what was measured, as text for people [n]; ``threshold`` what it was held
-    against. Changed and dropped records stand in the ledger with both.
+    against. Changed and dropped records stand in the ledger with both. ``pieces`` says more of how
+    texts changed; ``scores`` are numbers [n] that only who changes a text can know.
     """
 
     text: pa.Array | None = None
@@ -32,6 +54,8 @@ class Judgement:
     dropped: Mask | None = None
     value: pa.Array | None = None
     threshold: str = ""
+    pieces: Pieces | None = None
+    scores: Mapping[str, npt.NDArray[Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,13 +69,24 @@ class Bound:
     rule: str  # as the ledger names it: gopher_few_words
     score: str  # column of the scores: num_words
     field: str  # field of the setting that holds the threshold; None there turns the bound off
-    sense: Literal["at least", "at most"]
+    sense: Sense
     switch: str = ""  # boolean field of the setting that turns a whole family on; empty: always
     fixed: float | None = None  # a threshold that is no choice, where there is no field
+    switch_rewrites: bool = False  # the family changes texts, too: off is more than a threshold
+
+    def is_off(self, setting: Any) -> bool:
+        """Say whether the whole family is off, so that its scores are not measured."""
+        return bool(self.switch) and not getattr(setting, self.switch)
+
+    @property
+    def movable_fields(self) -> list[str]:
+        """The fields whose change can be decided from stored scores."""
+        switch = "" if self.switch_rewrites else self.switch
+        return [name for name in (self.field, switch) if name]
 
     def threshold(self, setting: Any) -> float | None:
         """Return what the score is held against; None where the bound is off."""
-        if self.switch and not getattr(setting, self.switch):
+        if self.is_off(setting):
             return None
         return getattr(setting, self.field) if self.field else self.fixed
 
