@@ -26,7 +26,8 @@ from workbench.data.sources.csv import CsvSource
 from workbench.data.sources.jsonl import JsonlSource
 from workbench.data.sources.lines import LinesSource
 from workbench.data.sources.parquet import ParquetSource
-from workbench.data.sources.source import Source
+from workbench.data.sources.part import stopped
+from workbench.data.sources.source import Rejected, Source, SourceRow
 
 _FEWEST_WORDS = 5
 _NAMES = "names.parquet"
@@ -99,9 +100,19 @@ def _tables(spec: CleanSpec, run: RunContext) -> Iterator[tuple[str, pa.Table]]:
         for path in partitions(run.open(reference)):
             yield reference, pq.read_table(path, columns=["id", "text"])
     for path_text in spec.test_files:
-        rows = list(source_of(path_text).read())
+        rows = _whole(source_of(path_text))
         ids, texts = [row.position for row in rows], [row.text for row in rows]
         yield (
             path_text,
             pa.table({"id": pa.array(ids, pa.string()), "text": pa.array(texts, pa.string())}),
         )
+
+
+def _whole(source: Source) -> list[SourceRow]:
+    """Return all rows of a source: a test text left out would be found in no record."""
+    rows = []
+    for row in source.read():
+        if isinstance(row, Rejected):
+            raise stopped(source, row)
+        rows.append(row)
+    return rows
