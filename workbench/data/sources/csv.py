@@ -22,6 +22,7 @@ from workbench.data.sources.source import (
 )
 
 _HEAD_BYTES = 1 << 16
+_MOST_READ_AGAIN = 8  # times what was read
 
 
 def _named_delimiter(text: object) -> object:
@@ -145,6 +146,7 @@ class CsvSource(ColumnSource, TextFileSource):
                 # What an open quote has swallowed is read again, but for the line it stands in.
                 if supply.used:
                     yield _BadRow(str(error), supply.used[0])
+                    self._check_read_again(supply)
                 supply.give_back()
                 continue
             yield from supply.take_rejected()
@@ -154,6 +156,16 @@ class CsvSource(ColumnSource, TextFileSource):
                 yield _Row(
                     cells, supply.used[0].offset, ending.join(line.raw for line in supply.used)
                 )
+
+    def _check_read_again(self, supply: _Supply) -> None:
+        """Refuse a table whose open quotes make it be read over and over, up to for ever."""
+        line = supply.used[0]
+        if supply.num_read_again > _MOST_READ_AGAIN * max(line.offset, self.max_record_bytes):
+            raise DataError(
+                f"Too many quotes are left open up to line {line.number}",
+                where=self.place(self.path, f"line {line.number}"),
+                next_step="If quotes are plain characters in this file, turn quoted cells off.",
+            )
 
 
 class _Supply:
@@ -165,6 +177,7 @@ class _Supply:
         self._rejected: list[Rejected] = []
         self.used: list[TextLine] = []
         self._num_bytes = 0
+        self.num_read_again = 0
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -192,6 +205,7 @@ class _Supply:
 
     def give_back(self) -> None:
         self._waiting.extendleft(reversed(self.used[1:]))
+        self.num_read_again += self._num_bytes
 
     def take_rejected(self) -> list[Rejected]:
         taken, self._rejected = self._rejected, []

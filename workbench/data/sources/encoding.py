@@ -40,6 +40,13 @@ def known_encoding(name: str) -> str:
     return found
 
 
+def reason_of(error: UnicodeError) -> str:
+    """Return why bytes are not text, and where if that is known; not every codec says it."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start + 1}: {error.reason}"
+    return str(error)
+
+
 def detect_encoding(stream: IO[bytes]) -> str | None:
     """Return the encoding of a stream's text; None where it cannot be told from its bytes."""
     head = stream.read(CHUNK_BYTES)

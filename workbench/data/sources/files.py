@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 from workbench.core.artifact import hash_file
 from workbench.core.errors import DataError, nearest_name
 from workbench.core.spec import LocalPath, option
-from workbench.data.sources.encoding import detect_encoding, known_encoding
+from workbench.data.sources.encoding import detect_encoding, known_encoding, reason_of
 from workbench.data.sources.locations import (
     MatchedFile,
     Span,
@@ -315,7 +315,7 @@ class TextFileSource(FileSource):
         try:
             with self.open_bytes(file) as raw:
                 yield io.TextIOWrapper(raw, encoding=encoding, newline=newline), encoding
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
             raise self._wrong_encoding(file, encoding, error) from error
 
     def text_lines(self, file: MatchedFile, ending: bytes = b"\n") -> Iterator[TextLine | Rejected]:
@@ -340,7 +340,7 @@ class TextFileSource(FileSource):
                         yield TextLine(number, line.offset, line.raw or b"", text)
                     else:
                         yield self._rejected_line(file, encoding, number, line, text)
-            except UnicodeDecodeError as error:  # of a wide encoding, where lines cannot be told
+            except UnicodeError as error:  # of a wide encoding, where lines cannot be told
                 raise self._wrong_encoding(file, encoding, error) from error
 
     def _rejected_line(
@@ -407,10 +407,10 @@ class TextFileSource(FileSource):
         return pieces
 
     def _wrong_encoding(
-        self, file: MatchedFile | Path, encoding: str, error: UnicodeDecodeError
+        self, file: MatchedFile | Path, encoding: str, error: UnicodeError
     ) -> DataError:
         return DataError(
-            f"{file.name} is not {encoding}: {error.reason}",
+            f"{file.name} is not {encoding}: {reason_of(error)}",
             where=self.place(_location(file), self._first_wrong_line(file, encoding)),
             next_step="Leave the encoding empty to have it found out, or name the right one.",
         )
@@ -422,8 +422,8 @@ class TextFileSource(FileSource):
             for number, line in enumerate(raw_lines(stream, self.max_record_bytes), 1):
                 try:
                     (line.raw or b"").decode(encoding)
-                except UnicodeDecodeError as error:
-                    return f"line {number}, byte {error.start + 1}"
+                except UnicodeError as error:
+                    return f"line {number}, byte {getattr(error, 'start', 0) + 1}"
         return "end of file"
 
 
@@ -443,8 +443,8 @@ def _decoded(raw: bytes | None, code: str) -> str | _Wrong:
                       "Remove it; if the file is not text, choose another kind.")  # fmt: skip
     try:
         return raw.decode(code)
-    except UnicodeDecodeError as error:
-        return _Wrong("wrong_encoding", f"is not {code}, byte {error.start + 1}: {error.reason}",
+    except UnicodeError as error:
+        return _Wrong("wrong_encoding", f"is not {code}: {reason_of(error)}",
                       "Leave the encoding empty to have it found out, or name the right "
                       "one.")  # fmt: skip
 

@@ -177,7 +177,8 @@ class JsonSource(JsonObjects):
             name, known = error.args
             raise DataError(f"There is no {name!r} on the path {self.records_path!r}",
                             where=self.place(file.location, "records_path"),
-                            next_step=nearest_name(name, known)) from None  # fmt: skip
+                            next_step=nearest_name(name, known)
+                            or "No object with names stands there.") from None  # fmt: skip
         return found if isinstance(found, list) else [found]
 
 

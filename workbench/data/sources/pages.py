@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from workbench.core.errors import DataError, nearest_name
 from workbench.core.spec import option
 from workbench.data.pages.main_text import main_text
+from workbench.data.sources.encoding import reason_of
 from workbench.data.sources.source import (
     RAW_CHARACTERS,
     Rejected,
@@ -25,6 +26,43 @@ _MARKUP = re.compile(
     rb"<(?:!doctype\s+html|html|head|body|div|p|article|section|table|ul|h\d)\b", re.I
 )
 _HEAD_BYTES = 1 << 16
+_TAG = re.compile(r"<(/?)([a-z][^\s/>]*)[^<>]*?(/?)>", re.I)
+# Elements without content, and those that end where the next begins.
+_NEVER_NESTED = frozenset(
+    [
+        "area",
+        "base",
+        "br",
+        "col",
+        "embed",
+        "hr",
+        "img",
+        "input",
+        "link",
+        "meta",
+        "param",
+        "source",
+        "track",
+        "wbr",
+        "path",
+        "p",
+        "li",
+        "dt",
+        "dd",
+        "tr",
+        "td",
+        "th",
+        "thead",
+        "tbody",
+        "tfoot",
+        "colgroup",
+        "option",
+        "optgroup",
+        "rp",
+        "rt",
+    ]
+)
+_MOST_NESTED = 3_000  # the time to extract text grows with its square; browsers end at 512
 
 
 class Page(NamedTuple):
@@ -73,6 +111,9 @@ class PageSource(SourceSpec):
                 raise _NoRecord("not_html", f"{page.place} is no HTML page",
                                 "Choose lines or csv for plain text.")  # fmt: skip
             html, encoding = _decode(page)
+            if is_nested_deeply(html):
+                raise _NoRecord("nested_too_deeply", f"{page.place} is nested too deeply",
+                                "Look into the page: browsers would not show it.")  # fmt: skip
             page = page._replace(provenance={**page.provenance, **_unusual(encoding)})
             yield from (
                 self._records(page, html) if self.record_selector else self._whole(page, html)
@@ -149,6 +190,18 @@ class PageSource(SourceSpec):
             ) from error
 
 
+def is_nested_deeply(html: str) -> bool:
+    """Whether elements stand in elements, thousands deep: it would take for ever to read."""
+    depth = 0
+    for is_end, name, has_no_content in _TAG.findall(html):
+        if has_no_content or name.lower() in _NEVER_NESTED:
+            continue
+        depth = max(0, depth - 1) if is_end else depth + 1
+        if depth > _MOST_NESTED:
+            return True
+    return False
+
+
 def is_page_type(content_type: str) -> bool:
     """Whether a server's content type is that of a page."""
     kind = content_type.partition(";")[0].strip().lower()
@@ -179,9 +232,9 @@ def _decode(page: Page) -> tuple[str, str]:
         return bytes_to_str(page.body, encoding, errors="replace"), encoding
     try:
         return page.body.decode(page.encoding), page.encoding
-    except UnicodeDecodeError as error:
-        raise _NoRecord("wrong_encoding", f"{page.place} is not {page.encoding}, byte "
-                        f"{error.start + 1}: {error.reason}",
+    except UnicodeError as error:
+        raise _NoRecord("wrong_encoding", f"{page.place} is not {page.encoding}: "
+                        f"{reason_of(error)}",
                         "Leave the encoding empty: pages name their own.") from error  # fmt: skip
 
 

@@ -93,7 +93,9 @@ class _Recoded(io.RawIOBase):
         while not self._rest and not self._is_at_end:
             chunk = self._stream.read(_CHUNK_BYTES)
             self._is_at_end = not chunk
-            self._rest = self._decoder.decode(chunk, final=not chunk).encode()
+            # Half characters, which UTF-7 can hold, are told where the line is decoded.
+            text = self._decoder.decode(chunk, final=not chunk)
+            self._rest = text.encode("utf-8", "surrogatepass")
         piece, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
         buffer[: len(piece)] = piece
         return len(piece)

@@ -154,7 +154,7 @@ class ColumnSource(SourceSpec):
                 raise DataError(
                     f"There is no column {column!r}",
                     where=self.place(*details),
-                    next_step=nearest_name(column, columns),
+                    next_step=nearest_name(column, columns) or "There are none: is it empty?",
                 )
 
     def row(

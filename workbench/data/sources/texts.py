@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from workbench.core.spec import option
+from workbench.data.sources.encoding import reason_of
 from workbench.data.sources.files import TextFileSource
 from workbench.data.sources.locations import MatchedFile
 from workbench.data.sources.source import RAW_CHARACTERS, Rejected, SourceRow, raw_hash
@@ -36,10 +37,10 @@ class TextsSource(TextFileSource):
         beginning = raw[:RAW_CHARACTERS].decode(errors="replace")
         try:
             text = raw.decode("utf-8-sig" if encoding == "utf-8" else encoding)
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
             return Rejected(
-                file.key, self.locate(file), f"{file.name} is not {encoding}, byte "
-                f"{error.start + 1}: {error.reason}", "wrong_encoding", beginning,
+                file.key, self.locate(file), f"{file.name} is not {encoding}: {reason_of(error)}",
+                "wrong_encoding", beginning,
                 "Leave the encoding empty to have it found out, or name the right one.",
             )  # fmt: skip
         if "\0" in text:
