@@ -15,6 +15,8 @@ import pytest
 from data_sets import data_set
 from tiny_training import sentences, texts_of, write_encoder
 
+from widgets.form_model import new_form
+from widgets.form_presenter import present
 from workbench.core.artifact import Artifact, hash_file
 from workbench.core.errors import DataError, SpecError
 from workbench.core.laws import FolderRun
@@ -274,3 +276,13 @@ def test_the_report_of_features_only_tells_the_columns(tmp_path: Path) -> None:
     shown = words_of_report(made)
     assert "Tokens" not in shown
     assert "Column id ngram" in shown
+
+
+def test_its_form_shows_every_field_and_tells_the_command(tmp_path: Path) -> None:
+    form = new_form(TransformSpec, prefilled={"dataset": "comments@latest"})
+    shown = present(form.change("tokens", "packed").change("sequence_tokens", "128"))
+    names = {row["name"] for group in shown["groups"] for row in group["fields"]}
+    assert names >= set(TransformSpec.model_fields)
+    assert shown["copy"]["command"] == (
+        "workbench run transform --dataset comments@latest --tokens packed --sequence-tokens 128"
+    )

@@ -17,8 +17,6 @@ from workbench.data.records import partitions
 LENGTHS = (0, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 16_384, 65_536)  # first of each bar
 COUNTED = {"labels": "label", "languages": "language", "sources": "source"}
 
-_BATCH_ROWS = 65_536
-
 
 class Profile(BaseModel):
     """Counts of records by label, language and source (empty: none), and by length.
@@ -68,10 +66,9 @@ def profile_without_texts(dataset: Artifact) -> Profile:
     """Count all records of a data set, of which the texts, and so the lengths, are not read."""
     found = []
     for path in partitions(dataset):
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, read_dictionary=list(COUNTED.values())) as file:
             names = [name for name in COUNTED.values() if name in file.schema_arrow.names]
-            batches = file.iter_batches(_BATCH_ROWS, columns=names, use_threads=False)
-            found += [profile(pa.Table.from_batches([batch])) for batch in batches]
+            found.append(profile(file.read(names, use_threads=False)))
     return merge(found)
 
 

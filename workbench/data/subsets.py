@@ -26,6 +26,8 @@ Rows = npt.NDArray[np.int64]
 _CODES = "codes.npy"
 _CUT, _BATCHES, _SIZES = "cut.arrow", "batches.json", "sizes.npy"
 _PART, _PROFILE = "part.parquet", "profile.json"
+# Read as places in a dictionary: most rows are not taken, and need no strings.
+_REPETITIVE = ["label", "label_scheme", "source", "language"]
 _SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 
 
@@ -108,11 +110,11 @@ def gather_rows(dataset: Artifact, rows: Rows, columns: list[str] | None = None)
 
 def take_rows(path: Path, rows: Rows, columns: list[str] | None = None) -> pa.Table:
     """Return these rows (ascending) of a partition; row groups that hold none are not read."""
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, read_dictionary=_REPETITIVE) as file:
         sizes = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
         starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         bounds = np.searchsorted(rows, starts)
-        schema = file.schema_arrow
+        schema = pq.read_schema(path)
         if columns is not None:
             schema = pa.schema([schema.field(name) for name in columns], schema.metadata)
         tables = [schema.empty_table()]
@@ -120,7 +122,8 @@ def take_rows(path: Path, rows: Rows, columns: list[str] | None = None) -> pa.Ta
             wanted = rows[bounds[group] : bounds[group + 1]] - starts[group]
             table = file.read_row_group(group, columns, use_threads=False)
             is_whole = len(wanted) == table.num_rows
-            tables.append(table if is_whole else table.take(pa.array(wanted)))
+            taken = table if is_whole else table.take(pa.array(wanted))
+            tables.append(taken.cast(schema))
     return pa.concat_tables(tables)
 
 
