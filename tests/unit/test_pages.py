@@ -76,6 +76,12 @@ def test_lists_headings_and_tables_of_the_article_are_part_of_it() -> None:
     assert main_text(page(f"<article>{ARTICLE}{more}{table}</article>")).split("\n") == expected
 
 
+def test_a_page_of_a_few_short_lines_keeps_them_all() -> None:
+    lines = "<p class=c>One line</p><p>Another</p>"
+    assert main_text(page(lines)) == "One line\nAnother"
+    assert main_text(page(f"{MENU}<div></div><div>{lines}</div>")) == "One line\nAnother"
+
+
 def test_what_a_page_declares_as_its_article_is_taken_where_nothing_else_is_found() -> None:
     declared = {"@graph": [{"@type": "NewsArticle", "articleBody": "\r\n\r\n".join(PARAGRAPHS)}]}
     script = f'<script type="application/ld+json">{json.dumps(declared)}</script>'

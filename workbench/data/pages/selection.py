@@ -56,15 +56,25 @@ def _root(page: Outline, totals: list[float]) -> int:
     named = [node for node, is_body in enumerate(page.is_body) if is_body]
     bodies = [node for node in named if totals[node] >= 0.8 * most]
     if most < _LITTLE_PROSE and named:
-        characters = [0] * len(totals)
-        for block in page.blocks:
-            characters[block.node] += len(block.text) - block.link_characters
-        _add_up(page, characters)
+        characters = _characters(page)
         return max(named, key=lambda node: (characters[node], node))
     if bodies:
         most_body = max(totals[node] for node in bodies)
         return max(node for node in bodies if totals[node] >= 0.9 * most_body)
-    return max(node for node, total in enumerate(totals) if total == most)
+    best = [node for node, total in enumerate(totals) if total == most]
+    if most <= 0:  # a few short lines
+        characters = _characters(page)
+        return max(best, key=lambda node: (characters[node], -node))
+    return best[-1]
+
+
+def _characters(page: Outline) -> list[int]:
+    """Return how much text that is no link stands below each node."""
+    characters = [0] * len(page.parents)
+    for block in page.blocks:
+        characters[block.node] += len(block.text) - block.link_characters
+    _add_up(page, characters)
+    return characters
 
 
 def _add_up(page: Outline, values: list[Any]) -> None:
