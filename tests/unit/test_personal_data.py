@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -204,3 +205,8 @@ def test_a_record_is_dropped_for_the_kinds_that_are_wanted() -> None:
 def test_no_kind_and_an_unknown_one_are_refused(kinds: list[str]) -> None:
     with pytest.raises(SpecError, match=re.escape("personal_data_kinds")):
         CleanSpec.parse({"dataset": "x", "personal_data_kinds": kinds})
+
+
+def test_the_guide_says_of_every_kind_what_must_be_right() -> None:
+    guide = (Path(__file__).parents[2] / "docs/guides/clean-text.md").read_text(encoding="utf-8")
+    assert tuple(re.findall(r"^- `(\w+)`: ", guide, re.M)) == KINDS
