@@ -498,3 +498,22 @@ class TestPackedParquet(SourceLaws):
         pq.write_table(pa.table({"text": ["one", "two"]}), sink)
         (folder / "a.gz").write_bytes(gzip.compress(sink.getvalue().to_pybytes()))
         return source("parquet", folder / "a.gz")  # type: ignore[no-any-return]
+
+
+# -- bad files ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["b.txt.gz", "b.zip"])
+def test_a_bad_file_stops_the_run_or_costs_itself_alone(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.txt").write_text("one\n")
+    whole = gzip.compress(os.urandom(50_000).hex().encode())
+    (tmp_path / name).write_bytes(whole[:20_000] if name.endswith("gz") else b"PK no archive")
+    (tmp_path / "c.txt").write_text("two\n")
+    given = {"encoding": "utf-8", "on_bad_file": "reject"}
+    assert "is a damaged" in failure("lines", tmp_path / "*", encoding="utf-8").what
+    found = rows("lines", tmp_path / "*", **given)
+    assert [row.text for row in found if isinstance(row, SourceRow)] == ["one", "two"]
+    assert rejected(found) == [(f"{name}:bad:1", "bad_file")]
+    reader = source("lines", tmp_path / "*", **given)
+    parts = json.loads(json.dumps(reader.parts()))
+    assert [row for part in parts for row in reader.read_part(part)] == found

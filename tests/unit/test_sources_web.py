@@ -123,7 +123,7 @@ def test_pages_become_records_with_their_address(site: Site) -> None:
     found = rows(site, *urls)
     assert [row.position for row in found] == urls
     assert isinstance(found[0], SourceRow)
-    assert "a one" in found[0].text
+    assert "a two" in found[0].text
     assert found[0].extra == {"title": "a"}
     assert found[0].provenance["uri"] == urls[0]
     assert site.asked[0][2]["User-Agent"] == "nlp-workbench"
@@ -477,7 +477,7 @@ def test_pages_of_an_archive_are_records(tmp_path: Path, pack: Callable[[bytes],
         "",
     ]
     assert isinstance(found[1], SourceRow)
-    assert "b one" in found[1].text
+    assert "b two" in found[1].text
 
 
 def test_a_page_that_an_archive_holds_in_part_is_rejected(tmp_path: Path) -> None:

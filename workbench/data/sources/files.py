@@ -361,7 +361,7 @@ class TextFileSource(FileSource):
             if "offset" not in provenance:
                 return raw.read(source.max_record_bytes)
             skip_to(stream, provenance["offset"])
-            return stream.read(provenance["length"])
+            return stream.read(min(max(provenance["length"], 0), source.max_record_bytes))
 
     def slice_place(
         self, file: MatchedFile, encoding: str, number: int, offset: int, length: int

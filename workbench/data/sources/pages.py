@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from workbench.core.errors import DataError, nearest_name
 from workbench.core.spec import option
+from workbench.data.pages.main_text import main_text
 from workbench.data.sources.encoding import reason_of
-from workbench.data.sources.page_text import page_text
 from workbench.data.sources.source import (
     RAW_CHARACTERS,
     Rejected,
@@ -100,7 +100,7 @@ class PageSource(SourceSpec):
 
         title = HTMLTree.parse(html).title
         yield SourceRow(
-            text=page_text(html, page.url),
+            text=main_text(html, page.url),
             label=None,
             position=page.key,
             provenance={**page.provenance, "hash": raw_hash(page.body)},
