@@ -330,6 +330,23 @@ def test_an_open_quote_costs_one_row_of_a_table(tmp_path: Path) -> None:
     assert rejected(found) == [("a.csv:2", "not_a_row"), ("a.csv:4", "wrong_width")]
 
 
+def test_quotes_that_are_left_open_in_every_line_do_not_read_the_file_for_ever(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a.csv").write_text("text,n\n" + 'x","\n' * 100_000)
+    error = failure("csv", tmp_path / "a.csv", max_record_megabytes=0.1)
+    assert "quotes are left open" in error.what
+    plain = rows("csv", tmp_path / "a.csv", quoted=False)
+    assert [row.text for row in plain] == ['x"'] * 100_000
+
+
+def test_a_page_nested_thousands_deep_is_rejected(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text("<html>" + "<div/>" * 200_000 + "one")
+    assert rejected(rows("html", tmp_path / "a.html")) == [("a.html", "nested_too_deeply")]
+    (tmp_path / "a.html").write_text("<html>" + "<div><p>one<br></div>" * 5_000)
+    assert len(rows("html", tmp_path / "a.html")[0].text) > 10_000
+
+
 def test_tables_with_any_line_end_read_alike(tmp_path: Path) -> None:
     for number, ending in enumerate(["\n", "\r\n", "\r"]):
         (tmp_path / f"{number}.csv").write_bytes(f'text{ending}"a b"{ending}c{ending}'.encode())

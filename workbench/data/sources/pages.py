@@ -26,41 +26,13 @@ _MARKUP = re.compile(
     rb"<(?:!doctype\s+html|html|head|body|div|p|article|section|table|ul|h\d)\b", re.I
 )
 _HEAD_BYTES = 1 << 16
-_TAG = re.compile(r"<(/?)([a-z][^\s/>]*)[^<>]*?(/?)>", re.I)
+_TAG = re.compile(r"<(/?)([a-z][a-z0-9:-]*+)", re.I)
 # Elements without content, and those that end where the next begins.
-_NEVER_NESTED = frozenset(
-    [
-        "area",
-        "base",
-        "br",
-        "col",
-        "embed",
-        "hr",
-        "img",
-        "input",
-        "link",
-        "meta",
-        "param",
-        "source",
-        "track",
-        "wbr",
-        "path",
-        "p",
-        "li",
-        "dt",
-        "dd",
-        "tr",
-        "td",
-        "th",
-        "thead",
-        "tbody",
-        "tfoot",
-        "colgroup",
-        "option",
-        "optgroup",
-        "rp",
-        "rt",
-    ]
+_NEVER_NESTED = re.compile(
+    r"area|base|br|col|embed|hr|img|input|link|meta|param|source|track|wbr|"
+    r"path|circle|ellipse|line|polygon|polyline|rect|stop|use|"
+    r"p|li|dt|dd|tr|td|th|thead|tbody|tfoot|colgroup|option|optgroup|rp|rt",
+    re.I,
 )
 _MOST_NESTED = 3_000  # the time to extract text grows with its square; browsers end at 512
 
@@ -193,8 +165,8 @@ class PageSource(SourceSpec):
 def is_nested_deeply(html: str) -> bool:
     """Whether elements stand in elements, thousands deep: it would take for ever to read."""
     depth = 0
-    for is_end, name, has_no_content in _TAG.findall(html):
-        if has_no_content or name.lower() in _NEVER_NESTED:
+    for is_end, name in _TAG.findall(html):
+        if _NEVER_NESTED.fullmatch(name):
             continue
         depth = max(0, depth - 1) if is_end else depth + 1
         if depth > _MOST_NESTED:
