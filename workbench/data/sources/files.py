@@ -410,7 +410,7 @@ class TextFileSource(FileSource):
         self, file: MatchedFile | Path, encoding: str, error: UnicodeError
     ) -> DataError:
         return DataError(
-            f"{file.name} is not {encoding}: {reason_of(error)}",
+            f"{file.name} is not {encoding}, {reason_of(error)}",
             where=self.place(_location(file), self._first_wrong_line(file, encoding)),
             next_step="Leave the encoding empty to have it found out, or name the right one.",
         )
@@ -444,7 +444,7 @@ def _decoded(raw: bytes | None, code: str) -> str | _Wrong:
     try:
         return raw.decode(code)
     except UnicodeError as error:
-        return _Wrong("wrong_encoding", f"is not {code}: {reason_of(error)}",
+        return _Wrong("wrong_encoding", f"is not {code}, {reason_of(error)}",
                       "Leave the encoding empty to have it found out, or name the right "
                       "one.")  # fmt: skip
 

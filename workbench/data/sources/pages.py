@@ -205,7 +205,7 @@ def _decode(page: Page) -> tuple[str, str]:
     try:
         return page.body.decode(page.encoding), page.encoding
     except UnicodeError as error:
-        raise _NoRecord("wrong_encoding", f"{page.place} is not {page.encoding}: "
+        raise _NoRecord("wrong_encoding", f"{page.place} is not {page.encoding}, "
                         f"{reason_of(error)}",
                         "Leave the encoding empty: pages name their own.") from error  # fmt: skip
 

@@ -51,7 +51,7 @@ def write_part(
             bad = [row for row in batch if isinstance(row, Rejected)]
             if bad:
                 if on_bad_row == "stop":
-                    raise stopped(source, bad[0])
+                    raise _stopped(source, bad[0])
                 first = first or _told(bad[0])
                 rules.update(row.rule for row in bad)
                 refused.write_table(_rejected_table(source, bad))
@@ -82,8 +82,7 @@ def read_batches(files: Iterable[Path]) -> Iterator[pa.Table]:
                 yield pa.Table.from_batches([batch])
 
 
-def stopped(source: Source, row: Rejected) -> DataError:
-    """Return the error of a rejected row, for where none may be left out."""
+def _stopped(source: Source, row: Rejected) -> DataError:
     return DataError(row.reason, where=f"source {source.name}, {row.position}",
                      next_step=row.next_step or "Mend the row, or have it rejected.")  # fmt: skip
 

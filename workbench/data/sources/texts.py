@@ -39,7 +39,7 @@ class TextsSource(TextFileSource):
             text = raw.decode("utf-8-sig" if encoding == "utf-8" else encoding)
         except UnicodeError as error:
             return Rejected(
-                file.key, self.locate(file), f"{file.name} is not {encoding}: {reason_of(error)}",
+                file.key, self.locate(file), f"{file.name} is not {encoding}, {reason_of(error)}",
                 "wrong_encoding", beginning,
                 "Leave the encoding empty to have it found out, or name the right one.",
             )  # fmt: skip
