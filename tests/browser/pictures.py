@@ -22,7 +22,7 @@ pages = {{"kind": "html", "name": "pages", "path": "{SAMPLE}/pages/*.html",
          "record_selector": "li.comment", "text_selector": "p.text"}}
 posts = {{"kind": "sql", "name": "posts", "url": "sqlite:///{SAMPLE}/posts.sqlite",
          "query": "SELECT * FROM posts ORDER BY id", "text_column": "body"}}
-raw = ws.do(wb.IntegrateSpec(name="comments", sources=[news, pages, posts]))
+raw = ws.do(wb.IntegrateSpec(name="comments", sources=[news, pages, posts]))["dataset"]
 run = ws.submit(wb.CleanSpec(dataset=raw.reference, languages=["en", "zh"], min_words=2)).wait()"""
 
 

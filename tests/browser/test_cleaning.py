@@ -25,7 +25,7 @@ ROWS = f"""id,comment
 CELL = """import workbench as wb
 ws = wb.Workspace()
 raw = ws.do(wb.IntegrateSpec(name="comments", sources=[
-    {"kind": "csv", "name": "my", "path": "my/comments.csv", "text_column": "comment"}]))
+    {"kind": "csv", "name": "my", "path": "my/comments.csv", "text_column": "comment"}]))["dataset"]
 run = ws.submit(wb.CleanSpec(dataset=raw.reference, min_words=3)).wait()
 run.view()"""
 
