@@ -170,6 +170,8 @@ def check_commands(document: Document, files: Path) -> None:
 
 
 def _check_workbench(words: list[str], files: Path) -> None:
+    while words[0] in ("--workspace", "--project"):
+        words = words[2:]
     if words[0] == "run" and len(words) > 1:
         _check_run(words[1], words[2:])
         return

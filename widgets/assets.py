@@ -32,5 +32,5 @@ def _in_order(file: str, seen: set[str]) -> list[str]:
 @cache
 def stylesheet() -> str:
     """Return the styles of all views."""
-    names = ("tokens.css", "controls.css", "views.css")
+    names = ("tokens.css", "controls.css", "views.css", "cleaning.css")
     return "\n".join((STATIC / name).read_text(encoding="utf-8") for name in names)

@@ -34,22 +34,22 @@ def run_record(run: Mapping[str, Any]) -> str:
     taken = " ".join(filter(None, [run["figure"]["value"], run["figure"]["of"]]))
     facts = " · ".join(filter(None, [run["who"], run["times"], taken]))
     parts = [
-        _heading(f"{mark} {run['word']}: {run['stage']}", facts),
+        heading(f"{mark} {run['word']}: {run['stage']}", facts),
         _error(run["error"]),
         _progress_line(run),
         *(_chart(chart) for chart in run["charts"]),
-        _section("Figures", ["Figure", "Value"], [[f["name"], f["value"]] for f in run["figures"]]),
-        _section(
+        section("Figures", ["Figure", "Value"], [[f["name"], f["value"]] for f in run["figures"]]),
+        section(
             "Made",
             ["Output", "Artifact", "Kind", "Facts"],
             [[o["output"], o["reference"], o["kind"], o["facts"]] for o in run["outputs"]],
         ),
-        _section(
+        section(
             "Log", ["Time", "Message"], [[li["time"], li["message"]] for li in run["log"][-12:]]
         ),
-        _small(f'Live again: Workspace().run("{run["run_id"]}").watch()'),
+        small(f'Live again: Workspace().run("{run["run_id"]}").watch()'),
     ]
-    return _frame(parts)
+    return frame(parts)
 
 
 def form_record(form: Mapping[str, Any], run: Mapping[str, Any] | None = None) -> str:
@@ -57,35 +57,43 @@ def form_record(form: Mapping[str, Any], run: Mapping[str, Any] | None = None) -
     rows = [[f["title"], _told(f), f["unit"], f["default"]] for f in form["differing"]]
     wrong = [[w["title"], "waits for a right value"] for w in form["waits_for"]]
     parts = [
-        _heading(form["title"], form["help"]),
-        _section("Differs from the defaults", ["Field", "Value", "Unit", "Default"], rows),
-        _section("Not valid yet", ["Field", ""], wrong),
+        heading(form["title"], form["help"]),
+        section("Differs from the defaults", ["Field", "Value", "Unit", "Default"], rows),
+        section("Not valid yet", ["Field", ""], wrong),
         _code(form["copy"]["python"]),
         _code(form["copy"]["command"]),
     ]
-    return _frame(parts) + (run_record(run) if run else "")
+    return frame(parts) + (run_record(run) if run else "")
 
 
 def rows_record(rows: Mapping[str, Any]) -> str:
     """Return drawn rows, before and after, as HTML."""
-    body = "".join(
-        f'<tr><td style="{_CELL}">{escape(row["source"])}</td>'
-        f'<td style="{_CELL}">{_pieces(row["before"])}</td>'
-        f'<td style="{_CELL}">{_pieces(row["after"]) or escape(row["note"])}</td></tr>'
-        for row in rows["rows"]
-    )
-    head = _table_head(["Source", "Before", "After"])
     shown = f"{rows['shown']} rows, {rows['mode']}"
-    return _frame([_heading(rows["title"], shown), _table(head, body)])
+    cells = [(row["source"], row["before"], row["after"] or row["note"]) for row in rows["rows"]]
+    drawn = rows_table(["Source", "Before", "After"], cells)
+    return frame([heading(rows["title"], shown), drawn])
+
+
+def rows_table(
+    names: Sequence[str], rows: Iterable[tuple[str, Iterable[Sequence[str]], Any]]
+) -> str:
+    """Return texts before and after, as pieces; after them may stand a plain word instead."""
+    body = "".join(
+        f'<tr><td style="{_CELL}">{escape(name)}</td><td style="{_CELL}">{_pieces(before)}</td>'
+        f'<td style="{_CELL}">{escape(after) if isinstance(after, str) else _pieces(after)}</td>'
+        "</tr>"
+        for name, before, after in rows
+    )
+    return _table(_table_head(names), body) if body else ""
 
 
 def studio_record(studio: Mapping[str, Any]) -> str:
     """Return the studio's snapshot as HTML: recent runs, the form, the watched run."""
     runs = [[r["word"], r["stage"], r["run_id"], r["when"]] for r in studio["runs"]]
-    head = _frame(
+    head = frame(
         [
-            _heading("Workbench", studio["workspace"]["path"]),
-            _section("Recent runs", ["State", "Stage", "Run", "When"], runs),
+            heading("Workbench", studio["workspace"]["path"]),
+            section("Recent runs", ["State", "Stage", "Run", "When"], runs),
         ]
     )
     return head + (form_record(studio["form"], studio["run"]) if studio["form"] else "")
@@ -96,18 +104,21 @@ def _told(field: Mapping[str, Any]) -> str:
     return ("on" if raw else "off") if isinstance(raw, bool) else str(raw)
 
 
-def _frame(parts: Iterable[str]) -> str:
+def frame(parts: Iterable[str]) -> str:
+    """Return parts in a frame."""
     style = f"border:{_LINE};border-radius:3px;padding:4px 16px 10px 16px;margin:0 0 8px 0"
     return f'<div style="{style}">{"".join(parts)}</div>'
 
 
-def _heading(title: str, facts: str) -> str:
+def heading(title: str, facts: str) -> str:
+    """Return a title and small facts beside it, over a line."""
     style = f"border-bottom:{_LINE};padding:6px 0;margin:0 0 8px 0;font-size:15px"
     small = f'<span style="font-size:12px;opacity:0.75">{escape(facts)}</span>'
     return f'<div style="{style}"><b>{escape(title)}</b> {small}</div>'
 
 
-def _section(title: str, names: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def section(title: str, names: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a titled table of plain values; nothing where it has no row."""
     if not rows:
         return ""
     body = "".join(
@@ -132,7 +143,7 @@ def _progress_line(run: Mapping[str, Any]) -> str:
     rows, progress = run["rows"], run["progress"] or {}
     told = [f"{rows['read']} rows → {rows['written']} rows"] if rows else []
     told += [text for text in (progress.get("text"), progress.get("note")) if text]
-    return _small(" · ".join(told)) if told else ""
+    return small(" · ".join(told)) if told else ""
 
 
 def _error(error: Mapping[str, str] | None) -> str:
@@ -149,7 +160,8 @@ def _error(error: Mapping[str, str] | None) -> str:
 _ERROR_WORDS = {"where": "Where", "next_step": "Next step"}
 
 
-def _small(text: str) -> str:
+def small(text: str) -> str:
+    """Return a small line."""
     return f'<div style="font-size:12px;opacity:0.75;margin:4px 0">{escape(text)}</div>'
 
 

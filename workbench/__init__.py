@@ -17,6 +17,8 @@ _PUBLIC = {
     "RunContext": "workbench.core.context:RunContext",
     "stage": "workbench.core.registry:stage",
     "rule": "workbench.data.rules.user_rule:rule",
+    "source": "workbench.data.sources.user_source:source",
+    "fetch_again": "workbench.data.sources.fetch:fetch_again",
     "WhatIf": "workbench.data.clean.what_if:WhatIf",
     "WorkbenchError": "workbench.core.errors:WorkbenchError",
 }

@@ -163,6 +163,13 @@ class Run:
 
         return follow(self)
 
+    def view(self) -> Any:
+        """Show in a notebook what the run did, as its stage's own view does; else watch it."""
+        stage = self.record()["stage"]
+        if _in_notebook() and has_view(stage):
+            return load_view(stage)(self)
+        return self.watch()
+
     @property
     def _client(self) -> Client:
         return self.workspace.client
@@ -415,6 +422,11 @@ def load_view(name: str) -> Any:
         return entry.load()
     raise ResourceError(f"No view {name!r} is installed", where=VIEW_GROUP,
                         next_step="Install nlp-workbench with its widgets.")  # fmt: skip
+
+
+def has_view(name: str) -> bool:
+    """Whether an installed package offers this view."""
+    return bool(entry_points(group=VIEW_GROUP, name=name))
 
 
 def _in_notebook() -> bool:

@@ -25,7 +25,7 @@ def test_two_workers_clean_to_the_bytes_of_one(workspace: LiveWorkspace, tmp_pat
     (tmp_path / "lines.txt").write_text("\n".join(lines) + "\n")
     (tmp_path / "exam.txt").write_text(f"{lines[7]}\n")
     source = LinesSource(name="lines", path=str(tmp_path / "lines.txt"))
-    read = workspace.do(IntegrateSpec(name="lines", sources=[source]))
+    read = workspace.do(IntegrateSpec(name="lines", sources=[source])).dataset
     assert len(partitions(read)) == 2
     versions = []
     for workers in (1, 2):

@@ -11,6 +11,7 @@ import pytest
 from live_workspace import LiveWorkspace
 
 from workbench.core.registry import load_stage
+from workbench.data.transform.shards import open_shards
 from workbench.pipeline.files import notebooks_folder, sample_folder
 
 pytestmark = pytest.mark.slow
@@ -40,12 +41,12 @@ def comments(workspace: LiveWorkspace) -> str:
 
 
 def papermill(
-    output: Path, workspace: LiveWorkspace, **parameters: str
+    output: Path, workspace: LiveWorkspace, stage: str = "sample", *more: str, **parameters: str
 ) -> subprocess.CompletedProcess[str]:
     options = [word for pair in parameters.items() for word in ("-p", *pair)]
-    notebook = str(notebooks_folder() / "sample.ipynb")
+    notebook = str(notebooks_folder() / f"{stage}.ipynb")
     return subprocess.run(
-        [sys.executable, "-m", "papermill", notebook, str(output), *options,
+        [sys.executable, "-m", "papermill", notebook, str(output), *options, *more,
          "-p", "workspace", str(workspace.root)],
         capture_output=True, text=True, check=False, timeout=180,
     )  # fmt: skip
@@ -69,3 +70,16 @@ def test_an_unknown_parameter_is_refused_with_the_nearest_right_name(
     assert done.returncode != 0
     assert "SampleSpec has no parameter 'sise'" in done.stderr
     assert "Did you mean 'size'?" in done.stderr
+
+
+def test_papermill_transforms_records_into_shards(
+    workspace: LiveWorkspace, comments: str, tmp_path: Path
+) -> None:
+    done = papermill(
+        tmp_path / "out.ipynb", workspace, "transform", "-y", "features: [tfidf]",
+        dataset=comments, tokens="none", name="weighed",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    shards = open_shards(workspace.artifact("weighed@latest", "dataset"))
+    assert len(shards) == 180
+    assert "tfidf_values" in shards.tables[0].column_names

@@ -181,6 +181,14 @@ def test_a_test_file_that_is_not_there_is_told(tmp_path: Path) -> None:
         clean(tmp_path, STORIES, test_files=[str(tmp_path / "absent.txt")])
 
 
+def test_a_test_file_with_a_bad_row_is_told_and_not_read_in_part(tmp_path: Path) -> None:
+    path = tmp_path / "exam.jsonl"
+    path.write_text(json.dumps({"text": QUESTION}) + "\n{\n")
+    with pytest.raises(DataError, match="Line 2 is not JSON") as caught:
+        clean(tmp_path, STORIES, test_files=[str(path)])
+    assert "exam.jsonl:2" in caught.value.where
+
+
 def test_a_protected_record_stays_though_a_test_set_holds_it(tmp_path: Path) -> None:
     exam = data_set(tmp_path / "exam", [QUESTION])
     kept, ledger, _ = clean(

@@ -18,6 +18,7 @@ from workbench.core.laws import FolderRun
 from workbench.core.spec import Spec
 from workbench.data.integrate import IntegrateSpec, fingerprint
 from workbench.data.records import read_records
+from workbench.data.sources.source import raw_hash
 from workbench.data.sources.sql import SqlSource
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -75,7 +76,10 @@ def test_a_table_becomes_records_with_label_provenance_and_extra(tmp_path: Path)
     assert good | {"id": ""} == {
         "id": "", "text": 'good, "really"', "label": "positive",
         "label_scheme": "negative|positive", "source": "shop", "language": "en",
-        "provenance": json.dumps({"uri": Path(path).as_uri(), "row": 1}),
+        "provenance": json.dumps(
+            {"kind": "csv", "uri": Path(path).as_uri(), "row": 1, "offset": 16, "length": 24,
+             "hash": raw_hash(b'"good, ""really""",5,ann')}
+        ),
         "extra": '{"user": "ann"}',
     }  # fmt: skip
     assert bad["label"] == "negative"
@@ -207,7 +211,10 @@ def test_a_database_table_is_read_in_the_order_of_its_key(tmp_path: Path) -> Non
     assert [(r["text"], r["label"], r["extra"]) for r in found] == [
         ("first", "0", None), ("second", "1", None),
     ]  # fmt: skip
-    assert json.loads(found[0]["provenance"]) == {"uri": url, "table": "reviews", "id": "a"}
+    assert json.loads(found[0]["provenance"]) == {
+        "kind": "sql", "uri": url, "table": "reviews", "id": "a", "column": "text",
+        "hash": raw_hash("first"),
+    }  # fmt: skip
 
 
 def test_a_query_may_hold_what_looks_like_parameters(tmp_path: Path) -> None:
@@ -263,7 +270,9 @@ def test_a_page_without_a_selector_gives_its_main_text(tmp_path: Path) -> None:
 def test_a_limit_bounds_each_source(tmp_path: Path) -> None:
     path = written(tmp_path / "a.txt", "1\n2\n3\n")
     dataset = integrate(tmp_path, {"kind": "lines", "name": "s", "path": path, "limit": 2})
-    assert dataset.summary == {"rows": 2, "sources": {"s": 2}, "labels": {}, "unlabelled": 2}
+    assert dataset.summary == {
+        "rows": 2, "sources": {"s": 2}, "labels": {}, "unlabelled": 2, "rejected": 0
+    }  # fmt: skip
 
 
 def test_a_pattern_reads_its_files_in_order(tmp_path: Path) -> None:
@@ -271,6 +280,79 @@ def test_a_pattern_reads_its_files_in_order(tmp_path: Path) -> None:
         written(tmp_path / name, f"{name}\n")
     source = {"kind": "lines", "name": "s", "path": str(tmp_path / "*.txt")}
     assert [record["text"] for record in records(tmp_path, source)] == ["a.txt", "b.txt"]
+
+
+# -- rejected rows, parts and partitions -----------------------------------------------------------
+
+
+def bad_lines(folder: Path) -> dict[str, Any]:
+    path = written(folder / "a.jsonl", '{"text": "x"}\n' * 9 + '{"text": \n' + '{"text": "y"}\n')
+    return {"kind": "jsonl", "name": "s", "path": path}
+
+
+def test_rows_read_are_records_and_rejected_rows_exactly(tmp_path: Path) -> None:
+    run = FolderRun(tmp_path / "run")
+    made = run.run(IntegrateSpec.parse({"sources": [bad_lines(tmp_path)]}))
+    (row,) = read_records(made["rejected"]).to_pylist()
+    assert row | {"id": "", "provenance": json.loads(row["provenance"])} == {
+        "id": "", "action": "rejected", "rule": "not_json",
+        "value": "Line 10 is not JSON: Expecting value at column 10",
+        "text": '{"text": ', "source": "s",
+        "provenance": {
+            "kind": "jsonl", "uri": (tmp_path / "a.jsonl").as_uri(), "row": 10, "offset": 126,
+            "length": 9,
+        },
+    }  # fmt: skip
+    assert made["dataset"].summary["rejected"] == 1
+    assert made["rejected"].summary == {"rows": 1, "rules": {"not_json": 1}}
+    assert ("rows", {"read": 11, "written": 10}) in run.events
+
+
+def test_a_run_without_bad_rows_writes_an_empty_data_set_of_them(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.txt", "x\n")
+    spec = IntegrateSpec.parse({"sources": [{"kind": "lines", "name": "s", "path": path}]})
+    made = FolderRun(tmp_path / "run").run(spec)["rejected"]
+    assert read_records(made).num_rows == made.summary["rows"] == 0
+
+
+def test_a_bad_row_stops_the_run_where_that_is_asked_for(tmp_path: Path) -> None:
+    spec = IntegrateSpec.parse({"sources": [bad_lines(tmp_path)], "on_bad_row": "stop"})
+    with pytest.raises(DataError) as caught:
+        FolderRun(tmp_path / "run").run(spec)
+    assert_told(caught.value, DataError, "Line 10 is not JSON", "source s, a.jsonl:10", "Mend")
+
+
+def test_more_rejected_rows_than_allowed_fail_the_run(tmp_path: Path) -> None:
+    spec = IntegrateSpec.parse({"sources": [bad_lines(tmp_path)], "max_rejected_share": 0.05})
+    with pytest.raises(DataError) as caught:
+        FolderRun(tmp_path / "run").run(spec)
+    assert_told(caught.value, DataError, "1 of 11 rows", "a.jsonl:10", "Or raise the share")
+
+
+def test_the_same_bytes_come_out_however_sources_are_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workbench.data import records
+    from workbench.data.sources import files, part
+
+    monkeypatch.setattr(records, "PARTITION_ROWS", 70)
+    monkeypatch.setattr(records, "PARTITION_BYTES", 1_000)
+    for name in "abc":
+        written(tmp_path / f"{name}.txt", "".join(f"{'x' * (n % 37)}{n}\n" for n in range(100)))
+    source = {"kind": "lines", "name": "s", "path": str(tmp_path / "*.txt")}
+    made = []
+    for number, (most_bytes, batch_rows) in enumerate([(1 << 20, 1000), (300, 7), (5000, 33)]):
+        monkeypatch.setattr(files, "PART_BYTES", most_bytes)
+        monkeypatch.setattr(part, "_BATCH_ROWS", batch_rows)
+        monkeypatch.setattr(part, "_READ_ROWS", batch_rows)
+        run = FolderRun(tmp_path / f"{number}")
+        made.append(run.run(IntegrateSpec.parse({"sources": [source]}))["dataset"])
+        assert run.num_written_checkpoints > 1 or most_bytes == 1 << 20
+    assert len({dataset.version for dataset in made}) == 1
+    sizes = [pq.read_table(path).num_rows for path in sorted(made[0].path.glob("part-*"))]
+    assert sum(sizes) == 300
+    assert len(sizes) > 4
+    assert max(sizes) <= 70
 
 
 # -- fingerprints ---------------------------------------------------------------------------------
@@ -324,7 +406,9 @@ def test_a_damaged_gzip_file_is_told(tmp_path: Path) -> None:
 def test_a_wrong_encoding_is_told_with_its_line(tmp_path: Path) -> None:
     path = written(tmp_path / "a.txt", b"fine\nalso fine\nKr\xe4he\n")
     error = failure(tmp_path, kind="lines", path=path, encoding="utf-8")
-    assert_told(error, DataError, "is not utf-8", "line 3, byte 3", "Leave the encoding empty")
+    assert_told(
+        error, DataError, "Line 3 is not utf-8, byte 3", "a.txt:3", "Leave the encoding empty"
+    )
 
 
 def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
@@ -408,7 +492,7 @@ def test_text_that_is_no_html_is_told(tmp_path: Path) -> None:
 def test_a_selector_that_matches_nothing_is_told_with_the_page_s_classes(tmp_path: Path) -> None:
     path = written(tmp_path / "a.html", '<html><body><p class="post">x</p></body></html>')
     error = failure(tmp_path, kind="html", path=path, record_selector="div.comment")
-    assert_told(error, DataError, "matches nothing", "record_selector", "p.post")
+    assert_told(error, DataError, "(record_selector) matches nothing", "a.html", "p.post")
 
 
 @pytest.mark.parametrize(
@@ -437,7 +521,7 @@ def test_an_empty_source_is_told(tmp_path: Path, kind: str) -> None:
 def test_a_bad_json_line_is_told_by_number(tmp_path: Path) -> None:
     path = written(tmp_path / "a.jsonl", '{"text": "x"}\n\n{"text": "y",}\n')
     error = failure(tmp_path, kind="jsonl", path=path)
-    assert_told(error, DataError, "Line 3 is not JSON", "line 3", "Mend or remove")
+    assert_told(error, DataError, "Line 3 is not JSON", "a.jsonl:3", "Mend or remove")
 
 
 def test_a_bad_json_array_is_told_by_line(tmp_path: Path) -> None:
@@ -449,7 +533,7 @@ def test_a_bad_json_array_is_told_by_line(tmp_path: Path) -> None:
 def test_a_json_value_that_is_no_object_is_told(tmp_path: Path) -> None:
     path = written(tmp_path / "a.jsonl", '{"text": "x"}\n"y"\n')
     error = failure(tmp_path, kind="jsonl", path=path)
-    assert_told(error, DataError, "row 2 is a str", "row 2", "JSON object")
+    assert_told(error, DataError, "row 2 is a str", "a.jsonl:2", "JSON object")
 
 
 def test_a_text_column_that_holds_no_text_is_told(tmp_path: Path) -> None:
@@ -461,13 +545,15 @@ def test_a_text_column_that_holds_no_text_is_told(tmp_path: Path) -> None:
 def test_a_row_with_too_many_cells_is_told_by_number(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", "text,label\nx,1\ny,z,1\n")
     error = failure(tmp_path, kind="csv", path=path)
-    assert_told(error, DataError, "Row 2 has 3 cells", "row 2", "delimiter")
+    assert_told(error, DataError, "Row 2 has 3 cells", "a.csv:2", "delimiter")
 
 
 def test_an_open_quote_is_told_by_line(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", 'text,label\nx,1\n"y,0\n')
     error = failure(tmp_path, kind="csv", path=path)
-    assert_told(error, DataError, "not a well-formed table", "line 3", "turn quoted cells off")
+    assert_told(
+        error, DataError, "Row 2 is not well-formed, line 3", "a.csv:2", "turn quoted cells off"
+    )
 
 
 def test_two_columns_of_one_name_are_told(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -118,3 +119,17 @@ def test_settings_out_of_bounds_are_refused(values: dict[str, Any], what: str) -
 def test_shares_in_whole_numbers_sum_to_the_total() -> None:
     assert apportion(10, {"a": 1, "b": 1, "c": 1}) == {"a": 4, "b": 3, "c": 3}
     assert apportion(0, {"a": 1}) == {"a": 0}
+
+
+def test_the_report_sets_the_sample_beside_the_data_set(tmp_path: Path) -> None:
+    dataset = data_set(tmp_path, TEXTS, label=LABELS, source=SOURCES)
+    run = FolderRun(tmp_path / "run", {"comments@latest": dataset})
+    made = run.run(SampleSpec(dataset="comments", strategy="stratified", size=20))["dataset"]
+    content = json.loads((made.path / "report.json").read_text())
+    assert content["sample"]["labels"] == {"": 2, "a": 14, "b": 4}
+    assert content["dataset"]["labels"] == {"": 10, "a": 70, "b": 20}
+    assert content["dataset"]["sources"] == {"shop": 20, "web": 80}
+    assert sum(content["sample"]["lengths"]) == 20
+    assert content["strategy"] == "stratified"
+    page = (made.path / "report.html").read_text()
+    assert "20 of 100 records (20.0 %)" in page

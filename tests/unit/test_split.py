@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ def divided(
     folder: Path, texts: list[str], columns: dict[str, Any] | None = None, **setting: Any
 ) -> dict[str, Artifact]:
     inputs = {"comments@latest": data_set(folder, texts, **(columns or {}))}
-    return FolderRun(folder / "run", inputs).run(SplitSpec(dataset="comments", **setting))
+    outputs = FolderRun(folder / "run", inputs).run(SplitSpec(dataset="comments", **setting))
+    return {name: artifact for name, artifact in outputs.items() if artifact.kind == "dataset"}
 
 
 def sizes(outputs: dict[str, Artifact]) -> dict[str, int]:
@@ -173,3 +175,34 @@ def test_every_label_stays_near_its_shares_in_a_large_split(tmp_path: Path) -> N
     outputs = divided(tmp_path, sentences(1000), {"label": labels})
     for label, count in Counter(labels).items():
         assert abs(outputs["train"].summary["labels"][label] - 0.7 * count) <= 1.5
+
+
+def test_the_report_tells_what_each_part_holds(tmp_path: Path) -> None:
+    copies = [f"{sentences(1)[0]} {word}" for word in ("", "again", "more")]
+    texts = [*sentences(100)[1:], *copies]
+    labels = ["<b>" if n % 2 else None for n in range(len(texts))]
+    inputs = {"comments@latest": data_set(tmp_path, texts, label=labels)}
+    spec = SplitSpec(dataset="comments", near_duplicate_jaccard=0.6)
+    outputs = FolderRun(tmp_path / "run", inputs).run(spec)
+    report = outputs.pop("report")
+    content = json.loads((report.path / "report.json").read_text())
+    assert (report.kind, report.name) == ("report", "comments-split")
+    assert {key: content[key] for key in ("left_out", "related", "largest")} == {
+        "left_out": 0, "related": 3, "largest": 3
+    }  # fmt: skip
+    for name, part in outputs.items():
+        found = content["subsets"][name]
+        records = read_records(part)
+        assert found["rows"] == records.num_rows
+        assert found["labels"] == dict(
+            sorted(Counter(label or "" for label in records["label"].to_pylist()).items())
+        )
+        assert sum(found["lengths"]) == records.num_rows
+    page = (report.path / "report.html").read_text()
+    assert "102 records into 3 subsets, 0 left out" in page
+    assert "<b>" not in page.partition("<body>")[2]
+
+
+def test_a_part_cannot_be_called_like_the_report() -> None:
+    with pytest.raises(SpecError, match="'report' is the name for the report"):
+        SplitSpec.parse({"dataset": "comments", "parts": {"train": 0.5, "report": 0.5}})

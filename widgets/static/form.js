@@ -194,11 +194,15 @@ function isWrong(form) {
 
 const COPY_AS = [["python", "Python"], ["command", "CLI"], ["papermill", "papermill"]];
 
+export function copyChoice(page) {
+  return el("span", { class: "seg", role: "radiogroup", "aria-label": "Copy as" },
+    COPY_AS.map(([value, title]) => segment(page.copyAs === value, title, { "data-page": "copy-as", "data-value": value })));
+}
+
 function copyFooter(form, page) {
   const text = form.copy[page.copyAs];
   return el("footer", { class: "copy", "data-key": "copy" },
-    el("span", { class: "seg", role: "radiogroup", "aria-label": "Copy as" },
-      COPY_AS.map(([value, title]) => segment(page.copyAs === value, title, { "data-page": "copy-as", "data-value": value }))),
+    copyChoice(page),
     el("pre", { tabindex: "0", "data-text": text, "aria-label": "The form as text" }, text,
       form.copy.note && el("span", { class: isWrong(form) ? "fail" : "i3" },
         isWrong(form) ? `   # not valid: ${form.copy.note}` : `   # ${form.copy.note}`)),

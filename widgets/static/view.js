@@ -2,11 +2,12 @@
 import { el, patch } from "./dom.js";
 
 const EDIT_DELAY_MS = 180;
+const DRAG_INTERVAL_MS = 100;
 const BUSY_AFTER_MS = 1500;
 
 export function view(draw) {
   return ({ model, el: host }) => {
-    const page = { copyAs: "command", copied: false, busy: false, lost: false, offers: {} };
+    const page = { copyAs: "command", copied: false, busy: false, lost: false, offers: {}, typed: {}, open: {} };
     const root = el("section", { class: "wb", "aria-label": "NLP Workbench" });
     host.classList.add("wb-host");
     host.append(root);
@@ -52,7 +53,9 @@ class Desk {
   receive() {
     const answered = this.model.get("snapshot").answered ?? Infinity;
     for (const control of this.root.querySelectorAll("[data-edit]")) {
-      if (Number(control.dataset.edit) <= answered) delete control.dataset.edit;
+      if (Number(control.dataset.edit) > answered) continue;
+      delete control.dataset.edit;
+      delete this.page.typed[control.dataset.field];
     }
     clearTimeout(this.timers.busy);
     this.setPage({ busy: false, sent: "" });
@@ -83,6 +86,7 @@ class Desk {
     if (page === "copy-as") this.setPage({ copyAs: target.dataset.value, copied: false });
     else if (page === "copy") this.copy();
     else if (page === "goto") this.goTo(target.dataset.name);
+    else if (page === "unfold") this.setPage({ open: { ...this.page.open, [target.dataset.name]: !this.page.open[target.dataset.name] } });
   }
 
   goTo(name) {
@@ -99,8 +103,22 @@ class Desk {
     const raw = control.type === "checkbox" ? control.checked : control.value;
     if (event.type === "change" && raw === this.sent[name]) return; // told while it was typed
     control.dataset.edit = this.edits + 1;
+    if (control.dataset.live) return this.drag(name, control);
     clearTimeout(this.timers[name]);
     this.timers[name] = setTimeout(() => this.change(name, raw, control), delay);
+  }
+
+  // A slider: shown at its new place at once, told to the kernel ten times a second at most.
+  drag(name, control) {
+    const stops = JSON.parse(control.dataset.live);
+    const raw = String(stops[Number(control.value)]);
+    this.page.typed[name] = { raw, at: Number(control.value) };
+    this.redraw();
+    if (this.timers[name] || this.sent[name] === raw) return;
+    this.timers[name] = setTimeout(() => {
+      delete this.timers[name];
+      this.change(name, String(stops[Number(control.value)]), control);
+    }, DRAG_INTERVAL_MS);
   }
 
   change(name, raw, control) {

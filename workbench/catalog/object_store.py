@@ -216,7 +216,7 @@ class ObjectStore:
 
 def _connect(url: str) -> tuple[Any, str]:
     try:
-        from fsspec.core import url_to_fs  # type: ignore[import-untyped]
+        from fsspec.core import url_to_fs
 
         # Where folders are real (a mounted share), they must be made first.
         options = {"auto_mkdir": True} if url.startswith(("file://", "local://")) else {}

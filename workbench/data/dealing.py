@@ -1,4 +1,4 @@
-"""Dealing records out to parts: whole groups, fair shares in every stratum; pure and exact."""
+"""Dealing records out to parts: whole groups, fair shares, or cuts in time; pure and exact."""
 
 from __future__ import annotations
 
@@ -58,3 +58,52 @@ def _strata(members: Integers, subset: Integers, stratum: Integers) -> list[tupl
     starts = np.flatnonzero(new_stratum)
     cut = np.split(members, starts[1:])
     return list(zip(cut, new_subset[starts].tolist(), strict=True))
+
+
+def cut_by_time(times: Integers, shares: Numbers) -> Integers:
+    """Return the part of each record, int64 [n]: the earliest go to the first part, and so on.
+
+    Records of one time stay together: each cut stands between two different times, where the
+    shares of the records before it come nearest to what is asked. No part is empty where there
+    are as many different times as parts.
+    """
+    distinct, place, counts = np.unique(times, return_inverse=True, return_counts=True)
+    before = np.concatenate([[0], np.cumsum(counts)])  # records before each cut
+    num_parts, cut = len(shares), 0
+    cuts = []
+    for number, wanted in enumerate(np.cumsum(shares)[:-1] * len(times), start=1):
+        latest = max(cut, len(distinct) - (num_parts - number))
+        possible = np.arange(min(cut + 1, latest), latest + 1)
+        cut = int(possible[np.abs(before[possible] - wanted).argmin()])
+        cuts.append(cut)
+    parts: Integers = np.searchsorted(cuts, place, side="right").astype(np.int64)
+    return parts
+
+
+def join_groups(keeper: Integers, group: Integers) -> Integers:
+    """Return groups that hold together what either grouping does; the first row of each, int64 [n].
+
+    ``keeper`` names each record's group by a row, ``group`` by any number (-1: in no group).
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    rows = np.arange(len(keeper))
+    grouped = np.flatnonzero(group >= 0)
+    _, first, place = np.unique(group[grouped], return_index=True, return_inverse=True)
+    left = np.concatenate([rows, grouped])
+    right = np.concatenate([keeper, grouped[first][place]])
+    ones = np.ones(len(left), np.int8)
+    graph = coo_array((ones, (left, right)), shape=(len(rows), len(rows)))
+    _, component = connected_components(graph, directed=False)
+    _, firsts = np.unique(component, return_index=True)
+    joined: Integers = firsts[component].astype(np.int64)
+    return joined
+
+
+def later_relatives(parts: Integers, keeper: Integers) -> npt.NDArray[np.bool_]:
+    """Say which records have a relative in an earlier part than their own; bool [n]."""
+    earliest = np.full(len(keeper), np.iinfo(np.int64).max)
+    np.minimum.at(earliest, keeper, parts)
+    is_later: npt.NDArray[np.bool_] = parts > earliest[keeper]
+    return is_later

@@ -6,45 +6,25 @@ import hashlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from functools import reduce
-from importlib.metadata import entry_points
-from operator import or_
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import Any, Literal, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from workbench.core.artifact import Draft
 from workbench.core.context import Outputs, RunContext
-from workbench.core.errors import DataError, nearest_name
+from workbench.core.errors import DataError
 from workbench.core.registry import stage
 from workbench.core.spec import ArtifactName, Spec, option
-from workbench.data.records import SCHEMA, write_records
-from workbench.data.sources.csv import CsvSource
-from workbench.data.sources.html import HtmlSource
-from workbench.data.sources.jsonl import JsonlSource
-from workbench.data.sources.lines import LinesSource
-from workbench.data.sources.parquet import ParquetSource
-from workbench.data.sources.source import SOURCE_GROUP, Source, SourceRow
-from workbench.data.sources.sql import SqlSource
+from workbench.data.records import SCHEMA, RecordWriter
+from workbench.data.sources.kinds import AnySource, source_kinds
+from workbench.data.sources.part import REJECTED_SCHEMA, read_batches, read_counts, write_part
+from workbench.data.sources.source import CutSource, Part, Source
 
-_BATCH_ROWS = 20_000
-_SHIPPED = (CsvSource, JsonlSource, ParquetSource, LinesSource, SqlSource, HtmlSource)
-
-
-def source_kinds() -> list[type[Any]]:
-    """Return the shipped kinds of source, then the installed ones (group ``workbench.sources``)."""
-    return [*_SHIPPED, *(entry.load() for entry in entry_points(group=SOURCE_GROUP))]
-
-
-if TYPE_CHECKING:
-    AnySource = Source
-else:
-    AnySource = Annotated[reduce(or_, source_kinds()), Field(discriminator="kind")]
+__all__ = ["IntegrateOutputs", "IntegrateSpec", "fingerprint", "integrate", "source_kinds"]
 
 
 class IntegrateSpec(Spec):
@@ -57,6 +37,16 @@ class IntegrateSpec(Spec):
         title="Sources", help="Where the records come from, in order.", group="Sources",
         min_length=1,
     )  # fmt: skip
+    on_bad_row: Literal["reject", "stop"] = option(
+        "reject", title="A bad row", group="Bad rows",
+        help="What becomes of a row that is no record (broken JSON, a row of another width): "
+        "reject it, to the data set of rejected rows, or stop the run.",
+    )  # fmt: skip
+    max_rejected_share: float = option(
+        0.1, title="Most rejected rows", group="Bad rows", ge=0, le=1,
+        help="The run fails if more than this share of a source's rows is rejected: then its "
+        "settings are wrong rather than its rows.",
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -68,9 +58,10 @@ class IntegrateSpec(Spec):
 
 
 class IntegrateOutputs(Outputs):
-    """One data set with the records of all sources."""
+    """One data set with the records of all sources, and one with the rows that are no records."""
 
     dataset: Draft
+    rejected: Draft
 
 
 def fingerprint(spec: IntegrateSpec) -> str | None:
@@ -81,124 +72,118 @@ def fingerprint(spec: IntegrateSpec) -> str | None:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-@stage(title="Integrate", version=1, fingerprint=fingerprint)
+@stage(title="Integrate", version=2, fingerprint=fingerprint)
 def integrate(spec: IntegrateSpec, run: RunContext) -> IntegrateOutputs:
     """Collect texts from files, databases and web pages into one data set.
 
-    Each source is a durable part: a pause or a kill costs at most one of them.
+    Each source is read in durable parts (files, stretches of a file, ranges of a key): a pause or
+    a kill costs at most one of them for each worker. Rows read = records + rejected rows, exactly.
     """
-    parts = []
-    for number, source in enumerate(spec.sources):
-        run.stop_if_asked()
-        run.progress(number, len(spec.sources), "sources", source.name)
-        folder = run.checkpoint(f"source-{number:03d}", _writer(source, run))
-        parts.append(pq.read_table(folder / "records.parquet", schema=SCHEMA))
-        run.log(f"{source.name}: {parts[-1].num_rows} records")
-    records = _with_label_scheme(pa.concat_tables(parts), spec.sources)
-    draft = run.save("dataset", spec.name)
-    write_records(draft, records)
-    draft.describe(**_describe(records))
-    run.progress(len(spec.sources), len(spec.sources), "sources")
-    run.count_rows(read=records.num_rows, written=records.num_rows)
-    return IntegrateOutputs(dataset=draft)
+    folders = _read_parts(spec, run)
+    counts = [read_counts(folder) for folder in folders]
+    _check_counts(spec, counts)
+    outputs = IntegrateOutputs(
+        dataset=run.save("dataset", spec.name),
+        rejected=run.save("dataset", f"{spec.name}-rejected"),
+    )
+    labels = sorted(
+        {label for source in spec.sources for label in source.labels.values() if label}
+        | {label for count in counts for label in count["labels"]}
+    )
+    _write(outputs.dataset, (folder / "records.parquet" for folder in folders), SCHEMA, run, labels)
+    _write(
+        outputs.rejected, (folder / "rejected.parquet" for folder in folders), REJECTED_SCHEMA, run
+    )
+    _describe(outputs, spec, counts, run)
+    return outputs
 
 
-def _writer(source: Source, run: RunContext) -> Any:
-    def write(folder: Path) -> None:
-        with pq.ParquetWriter(folder / "records.parquet", SCHEMA, compression="zstd") as file:
-            num_rows = 0
-            for rows in _batches(itertools.islice(source.read(), source.limit or None)):
-                file.write_table(_to_table(source, rows))
-                num_rows += len(rows)
-                run.log(f"{source.name}: {num_rows} records read")
-                run.stop_if_asked()
-            if not num_rows:
-                raise DataError(
-                    f"Source {source.name} holds no records",
-                    where=f"source {source.name}",
-                    next_step="Check path, selector or query, or leave it out.",
-                )
-
-    return write
-
-
-def _batches(rows: Iterable[SourceRow]) -> Iterator[list[SourceRow]]:
-    iterator = iter(rows)
-    while batch := list(itertools.islice(iterator, _BATCH_ROWS)):
-        yield batch
-
-
-def _to_table(source: Source, rows: list[SourceRow]) -> pa.Table:
-    texts = [_valid_unicode(row.text) for row in rows]
-    columns = {
-        "id": [
-            _identity(source.name, row.position, text)
-            for row, text in zip(rows, texts, strict=True)
-        ],
-        "text": texts,
-        "label": [_label(source, row) for row in rows],
-        "label_scheme": [None] * len(rows),
-        "source": [source.name] * len(rows),
-        "language": [source.language or None] * len(rows),
-        "provenance": [_to_json(row.provenance) for row in rows],
-        "extra": [_to_json(row.extra) if row.extra else None for row in rows],
+def _read_parts(spec: IntegrateSpec, run: RunContext) -> list[Path]:
+    values = spec.model_dump(mode="json")
+    parts = {
+        f"source-{number:03d}-part-{at:05d}": {"spec": values, "source": number, "part": part}
+        for number, source in enumerate(spec.sources)
+        for at, part in enumerate(_parts_of(source))
     }
-    return pa.table(columns, schema=SCHEMA)
+    return run.checkpoint_each(parts, _read_part, "parts")
 
 
-def _identity(source: str, position: str, text: str) -> str:
-    """Return the record's id: 128 bits, the same wherever the source's files lie."""
-    import xxhash
-
-    return xxhash.xxh3_128_hexdigest("\0".join((source, position, text)).encode())
+def _parts_of(source: Source) -> list[Part]:
+    """Return what of a source is read apart; a bound on records needs it to be one."""
+    return source.parts() if isinstance(source, CutSource) and not source.limit else [{}]
 
 
-def _label(source: Source, row: SourceRow) -> str | None:
-    """Return the label in this data set's words.
+def _read_part(folder: Path, value: dict[str, Any]) -> None:
+    spec = IntegrateSpec.model_validate(value["spec"])
+    source = spec.sources[value["source"]]
+    part = value["part"]
+    rows = source.read_part(part) if part and isinstance(source, CutSource) else source.read()
+    write_part(folder, source, itertools.islice(rows, source.limit or None), spec.on_bad_row)
+
+
+def _check_counts(spec: IntegrateSpec, counts: list[dict[str, Any]]) -> None:
+    """Refuse a source without records, or with more rejected rows than the Spec allows.
 
     Raises:
-        DataError: the source names labels, but not this one.
+        DataError: names the source, and its first rejected row.
     """
-    if row.label is None or not source.labels:
-        return row.label
-    if row.label not in source.labels:
-        raise DataError(
-            f"Source {source.name} has the label {row.label!r}, which its labels do not name",
-            where=f"source {source.name}, {row.position}",
-            next_step=f"{nearest_name(row.label, source.labels)} Name it, or map it to null to "
-            "leave such records unlabelled.",
-        )
-    return source.labels[row.label]
+    for source in spec.sources:
+        own = [count for count in counts if count["source"] == source.name]
+        num_rows, num_rejected = (sum(c[name] for c in own) for name in ("rows", "rejected"))
+        if num_rejected > spec.max_rejected_share * (num_rows + num_rejected):
+            first = next(count["first"] for count in own if count["first"])
+            raise DataError(
+                f"{first['reason']}. {num_rejected} of {num_rows + num_rejected} rows of this "
+                f"source are no records; allowed is a share of {spec.max_rejected_share:g}",
+                where=f"source {source.name}, {first['position']}",
+                next_step=f"{first['next_step']} Or raise the share of rejected rows.".strip(),
+            )
+        if not num_rows:
+            raise DataError(
+                f"Source {source.name} holds no records",
+                where=f"source {source.name}",
+                next_step="Check path, selector or query, or leave it out.",
+            )
 
 
-def _valid_unicode(text: str) -> str:
-    """Return the text with half characters (lone surrogates, as broken JSON has) as U+FFFD."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
+def _write(
+    draft: Draft,
+    files: Iterator[Path],
+    schema: pa.Schema,
+    run: RunContext,
+    labels: list[str] | None = None,
+) -> None:
+    """Write the rows of all parts, in order, as the partitions of a data set."""
+    with RecordWriter(draft, schema) as writer:
+        for batch in read_batches(files):
+            run.stop_if_asked()
+            writer.write(batch if labels is None else _with_label_scheme(batch, labels))
 
 
-def _to_json(values: dict[str, object]) -> str:
-    return _valid_unicode(json.dumps(values, ensure_ascii=False))
-
-
-def _with_label_scheme(records: pa.Table, sources: list[Source]) -> pa.Table:
+def _with_label_scheme(records: pa.Table, labels: list[str]) -> pa.Table:
     """Fill ``label_scheme`` of labelled records: all labels that sources name or hold."""
-    named = {label for source in sources for label in source.labels.values() if label}
-    labels = sorted({*named, *records["label"].unique().drop_null().to_pylist()})
     scheme = pc.if_else(
         pc.is_valid(records["label"]), "|".join(labels), pa.scalar(None, pa.string())
     )
     return records.set_column(SCHEMA.get_field_index("label_scheme"), "label_scheme", scheme)
 
 
-def _describe(records: pa.Table) -> dict[str, Any]:
-    labels = Counter(records["label"].drop_null().to_pylist())
-    sources = Counter(records["source"].to_pylist())
-    return {
-        "sources": dict(sources),
-        "labels": {label: labels[label] for label in sorted(labels)},
-        "unlabelled": records["label"].null_count,
-    }
+def _describe(
+    outputs: IntegrateOutputs, spec: IntegrateSpec, counts: list[dict[str, Any]], run: RunContext
+) -> None:
+    labels, rules = Counter[str](), Counter[str]()
+    sources = dict.fromkeys((source.name for source in spec.sources), 0)
+    for count in counts:
+        labels.update(count["labels"])
+        rules.update(count["rules"])
+        sources[count["source"]] += count["rows"]
+    num_rows, num_rejected = sum(sources.values()), sum(rules.values())
+    outputs.dataset.describe(
+        sources=sources,
+        labels={label: labels[label] for label in sorted(labels)},
+        unlabelled=num_rows - sum(labels.values()),
+        rejected=num_rejected,
+    )
+    outputs.rejected.describe(rules={rule: rules[rule] for rule in sorted(rules)})
+    run.count_rows(read=num_rows + num_rejected, written=num_rows)
+    run.log(f"{num_rows} records, {num_rejected} rejected rows", rules=dict(rules))

@@ -101,7 +101,7 @@ class RecordWriter:
         table = table.select(self.schema.names).cast(self.schema)
         self.num_rows += table.num_rows
         while table.num_rows:
-            sizes = self._bytes_waiting + np.cumsum(_text_bytes(table))
+            sizes = self._bytes_waiting + np.cumsum(text_bytes(table))
             most = min(
                 PARTITION_ROWS - self._num_waiting,
                 # The record that passes the bound is the last of its partition.
@@ -129,13 +129,28 @@ class RecordWriter:
         self._num_partitions += 1
 
 
-def _text_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
+def text_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
     """Return how many bytes of text each record holds; int64 [n], zeros without a text column."""
     if "text" not in table.column_names:
         return np.zeros(table.num_rows, dtype=np.int64)
     lengths = pc.fill_null(pc.binary_length(table["text"]), 0)
     sizes: npt.NDArray[np.int64] = lengths.to_numpy().astype(np.int64)
     return sizes
+
+
+def partition_ends(sizes: npt.NDArray[np.int64]) -> list[int]:
+    """Return before which rows the partitions of records end, as ``RecordWriter`` ends them.
+
+    ``sizes`` are the bytes of text of each record; no records make one empty partition.
+    """
+    bytes_until = np.cumsum(sizes)
+    ends = [0]
+    while ends[-1] < len(sizes):
+        start = ends[-1]
+        bytes_before = int(bytes_until[start - 1]) if start else 0
+        last = int(np.searchsorted(bytes_until, bytes_before + PARTITION_BYTES))
+        ends.append(min(last + 1, start + PARTITION_ROWS, len(sizes)))
+    return ends[1:] or [0]
 
 
 def write_partition(path: Path, table: pa.Table) -> None:

@@ -2,40 +2,67 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections import Counter
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import AfterValidator, Field
+import pyarrow.compute as pc
+from pydantic import AfterValidator, Field, model_validator
 
-from workbench.core.artifact import Draft
+from workbench.core.artifact import Artifact, Draft
 from workbench.core.context import Outputs, RunContext
 from workbench.core.errors import DataError
 from workbench.core.registry import stage
 from workbench.core.spec import ArtifactName, DatasetRef, Spec, option, parse_reference
-from workbench.data.dealing import deal_groups
-from workbench.data.duplicates import near_duplicates
 from workbench.data.order import hash_order
-from workbench.data.records import check_sources, read_records, write_records
+from workbench.data.parts import (
+    REPEATS,
+    RESERVED,
+    UNDATED_PART,
+    UNLABELLED,
+    Candidates,
+    among,
+    choose_parts,
+    encode,
+    with_groups,
+)
+from workbench.data.record_field import FIELD_HELP, FieldName, read_field
+from workbench.data.record_time import UNDATED, parse_times
+from workbench.data.records import check_sources, read_records
+from workbench.data.relatives import find_relatives
 from workbench.data.rules.duplicate import JaccardThreshold
-from workbench.data.tokens import as_texts
+from workbench.data.subset_report import write_split_report
+from workbench.data.subsets import LEFT_OUT, save_codes, write_subsets
 
-UNLABELLED = "unlabelled"
 OTHER = "other"
 UNKNOWN = "unknown"
 FEWEST_ROWS = 20
+MOST_SHARDS = 10_000
+_DECIDED = "decided.json"
+_REPORT = "report"
 
+Integers = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 Share = Annotated[float, Field(gt=0, le=1)]
+_PARTS = {"train": 0.7, "validation": 0.1, "test": 0.2}
+_TAKEN = {
+    UNLABELLED: "records without a label",
+    REPEATS: "records that repeat what they may not stand beside",
+    UNDATED_PART: "records without a time",
+    _REPORT: "the report",
+}
 
 
 def _whole(parts: dict[str, float]) -> dict[str, float]:
     if not math.isclose(sum(parts.values()), 1, abs_tol=1e-6):
         raise ValueError(f"the shares must sum to 1, they sum to {sum(parts.values()):.6g}")
-    if UNLABELLED in parts:
-        raise ValueError(f"{UNLABELLED!r} is the name of the part for records without a label")
+    for name, what in _TAKEN.items():
+        if name in parts:
+            raise ValueError(f"{name!r} is the name for {what}")
     return parts
 
 
@@ -48,9 +75,19 @@ class SplitSpec(Spec):
         help="First part of the names of the results (name-train); empty: the data set's name.",
     )  # fmt: skip
     parts: Annotated[dict[ArtifactName, Share], AfterValidator(_whole)] = option(
-        {"train": 0.7, "validation": 0.1, "test": 0.2}, title="Parts", group="Parts",
-        unit="share of records", min_length=1,
+        _PARTS, title="Parts", group="Parts", unit="share of records", min_length=1,
         help="Name and share of each part; the shares sum to 1.",
+    )  # fmt: skip
+    shards: int = option(
+        0, title="Numbered subsets", group="Parts", unit="subsets", ge=0, le=MOST_SHARDS,
+        help="Make so many equal subsets instead (shard-000, shard-001 ...), each readable alone, "
+        "for example to train a model on each; 0: the parts above.",
+    )  # fmt: skip
+    time: FieldName = option(
+        "", title="Split by time", group="Parts",
+        help=f"Give the earliest records to the first part and the latest to the last, by the "
+        f"time in {FIELD_HELP}. Later records that repeat an earlier part go to a part called "
+        f"{REPEATS}, those without a time to {UNDATED_PART}. Label shares are then not kept.",
     )  # fmt: skip
     by: Literal["", "language", "source"] = option(
         "", title="Subset per", group="Parts",
@@ -60,11 +97,17 @@ class SplitSpec(Spec):
     whole_sources: dict[str, ArtifactName] = option(
         {}, title="Sources kept whole", group="Parts",
         help="Sources that go to one part as they are, such as an official test set "
-        "(source: part); the part may be a new one. Only the other records are dealt out.",
+        "(source: part); the part may be a new one. Only the other records are dealt out, and "
+        f"near copies of these sources are kept out of other parts (see {REPEATS}).",
     )  # fmt: skip
     stratify: bool = option(
         True, title="Keep label shares", group="Parts",
         help="Give each part the same share of each label.",
+    )  # fmt: skip
+    group: FieldName = option(
+        "", title="Keep together", group="Leakage",
+        help=f"Records of one value always share a part, such as those of one user or site: "
+        f"{FIELD_HELP}.",
     )  # fmt: skip
     unlabelled: Literal["keep", "drop", "own part"] = option(
         "keep", title="Unlabelled records", group="Parts",
@@ -86,116 +129,180 @@ class SplitSpec(Spec):
         help="Another seed gives another split; the same seed always the same.",
     )  # fmt: skip
 
+    @model_validator(mode="after")
+    def _parts_or_shards(self) -> Self:
+        if self.shards and self.parts != _PARTS:
+            raise ValueError("give parts or shards, not both")
+        return self
+
+    def shares(self) -> dict[str, float]:
+        """Return the share of each part that is dealt out, by name."""
+        if not self.shards:
+            return dict(self.parts)
+        return {f"shard-{number:03d}": 1 / self.shards for number in range(self.shards)}
+
 
 class SplitOutputs(Outputs):
-    """One data set per part, or per value and part (en-train)."""
+    """One data set per part, or per value and part (en-train), and a report of what they hold."""
 
     subsets: dict[str, Draft]
+    report: Draft
 
 
-@stage(title="Split", version=1)
+@stage(title="Split", version=2)
 def split(spec: SplitSpec, run: RunContext) -> SplitOutputs:
-    """Split a data set into parts by the hash of record ids, near-duplicates together.
+    """Split a data set into parts by the hash of record ids or by time, relatives together.
 
     Every record goes to exactly one subset. The result does not depend on the order of records
-    or on partitions.
+    or on partitions. Only what decides is read for all records at once; the records themselves go
+    through partition by partition.
     """
     dataset = run.open(spec.dataset)
-    records = read_records(dataset)
-    check_sources(records, spec.whole_sources, "whole_sources")
-    num_read = records.num_rows
-    if spec.unlabelled == "drop":
-        records = records.filter(records["label"].is_valid())
-        run.log(f"left out {num_read - records.num_rows} unlabelled records")
-    if not records.num_rows:
-        raise DataError(f"{spec.dataset} holds no records to split", where=spec.dataset,
-                        next_step="Keep unlabelled records, or clean less strictly.")  # fmt: skip
-    parts, values = _assign(records, spec, run), _values(records, spec)
-    names = np.array([f"{v}-{p}" if v else p for v, p in zip(values, parts, strict=True)], object)
-    outputs = SplitOutputs(subsets={})
+    known = read_records(dataset, ["id", "label", "source", "language"])
+    check_sources(known, spec.whole_sources, "whole_sources")
+    is_kept = _kept(known, spec, run)
+
+    def decide(folder: Path) -> None:
+        codes, facts = _assign(dataset, known, is_kept, spec, run)
+        save_codes(folder, codes)
+        (folder / _DECIDED).write_text(json.dumps(facts))
+
+    decided = run.checkpoint("decided", decide)
+    facts = json.loads((decided / _DECIDED).read_text())
     stem = spec.name or parse_reference(spec.dataset).name
-    for name in _names_in_order(parts, values, spec):
-        subset = records.filter(pa.array(names == name))
-        draft = outputs.subsets[name] = run.save("dataset", f"{stem}-{name}")
-        write_records(draft, subset)
-        draft.describe(labels=_count(subset["label"]))
-    run.log("split", **{name: draft.summary["rows"] for name, draft in outputs.subsets.items()})
-    run.count_rows(read=num_read, written=records.num_rows)
-    return outputs
+    subsets = {name: run.save("dataset", f"{stem}-{name}") for name in facts.pop("names")}
+    found = write_subsets(dataset, decided, list(subsets.values()), run)
+    profiles = dict(zip(subsets, found, strict=True))
+    for name, draft in subsets.items():
+        draft.describe(labels={k: n for k, n in profiles[name].labels.items() if k})
+    report = run.save("report", f"{stem}-split")
+    write_split_report(report.path, profiles, facts)
+    report.describe(rows=int(is_kept.sum()), subsets=len(subsets), **facts)
+    run.log("split", **{name: draft.summary["rows"] for name, draft in subsets.items()})
+    run.count_rows(read=known.num_rows, written=int(is_kept.sum()))
+    return SplitOutputs(subsets=subsets, report=report)
 
 
-def _assign(records: pa.Table, spec: SplitSpec, run: RunContext) -> list[str]:
-    """Return the part of each record: that of its whole source, or the one it is dealt to."""
-    whole = [spec.whole_sources.get(source, "") for source in records["source"].to_pylist()]
-    is_dealt = np.array([not part for part in whole])
-    dealt = iter(_deal(records.filter(pa.array(is_dealt)), spec, run) if is_dealt.any() else [])
-    return [part or next(dealt) for part in whole]
-
-
-def _deal(records: pa.Table, spec: SplitSpec, run: RunContext) -> list[str]:
-    """Return the part that each record is dealt to: groups of near-duplicates go whole."""
-
-    def report(share: float) -> None:
-        run.stop_if_asked()
-        run.progress(share, 1, "share", "near-duplicates")
-
-    found = near_duplicates(
-        as_texts(records["text"]), spec.near_duplicate_jaccard or 1.0, spec.shingle_words, report
-    )
-    labels = records["label"].to_pylist()
-    if not spec.stratify:
-        labels = [None if label is None else "" for label in labels]
-    dealt = deal_groups(
-        found.keeper,
-        hash_order(records["id"], spec.seed),
-        subset=_codes(_values(records, spec)),
-        stratum=_codes([UNLABELLED if label is None else f"={label}" for label in labels]),
-        shares=np.array(list(spec.parts.values())),
-    )
-    names = list(spec.parts)
-    own = spec.unlabelled == "own part"
-    return [
-        UNLABELLED if own and label is None else names[part]
-        for label, part in zip(labels, dealt.tolist(), strict=True)
-    ]
-
-
-def _values(records: pa.Table, spec: SplitSpec) -> list[str]:
-    """Return each record's value of ``by``, small ones as ``other``; empty without ``by``."""
-    if not spec.by:
-        return [""] * records.num_rows
-    values = [value or UNKNOWN for value in records[spec.by].to_pylist()]
-    counts = Counter(values)
-    return [value if counts[value] >= FEWEST_ROWS else OTHER for value in values]
-
-
-def _codes(values: list[str]) -> npt.NDArray[np.int64]:
-    """Return each value's place among the sorted values."""
-    codes: npt.NDArray[np.int64] = np.unique(values, return_inverse=True)[1].astype(np.int64)
-    return codes
-
-
-def _names_in_order(parts: list[str], values: list[str], spec: SplitSpec) -> list[str]:
-    """Return the names of all subsets that hold records: values sorted, parts as in the Spec.
+def _kept(known: pa.Table, spec: SplitSpec, run: RunContext) -> Mask:
+    """Say which records are split.
 
     Raises:
-        DataError: a part would hold no record at all.
+        DataError: none is.
     """
-    present = set(zip(values, parts, strict=True))
-    empty = [part for part in spec.parts if part not in set(parts)]
+    is_kept = np.ones(known.num_rows, dtype=bool)
+    if spec.unlabelled == "drop":
+        is_kept = pc.is_valid(known["label"]).to_numpy()
+        run.log(f"left out {int((~is_kept).sum())} unlabelled records")
+    if not is_kept.any():
+        raise DataError(f"{spec.dataset} holds no records to split", where=spec.dataset,
+                        next_step="Keep unlabelled records, or clean less strictly.")  # fmt: skip
+    return is_kept
+
+
+def _assign(
+    dataset: Artifact, known: pa.Table, is_kept: Mask, spec: SplitSpec, run: RunContext
+) -> tuple[Integers, dict[str, Any]]:
+    """Return the subset of each record (``LEFT_OUT`` for none), and facts.
+
+    These are the ``names`` of the subsets, and how many records are ``left_out``, have a relative
+    (``related``) and are in the ``largest`` group.
+    """
+    chosen = pa.array(is_kept)
+    known = known.filter(chosen)
+    values, value_names = _values(known, spec)
+    sources = known["source"].to_pylist()
+    keeper = _relatives(dataset, is_kept, spec, run)
+    parts = choose_parts(
+        Candidates(
+            keeper=keeper,
+            order=hash_order(known["id"], spec.seed),
+            subset=values,
+            labels=known["label"],
+            whole=np.array([spec.whole_sources.get(source, "") for source in sources], object),
+            times=_times(dataset, is_kept, spec, run),
+        ),
+        spec.shares(),
+        stratify=spec.stratify,
+        own_unlabelled=spec.unlabelled == "own part",
+    )
+    part_names = list(dict.fromkeys([*spec.shares(), *spec.whole_sources.values(), *RESERVED]))
+    place = {name: number for number, name in enumerate(part_names)}
+    numbers = np.array([place[part] for part in parts.tolist()])
+    _refuse_empty(part_names, numbers, spec)
+    subsets, place_of = np.unique(values * len(part_names) + numbers, return_inverse=True)
+    codes = np.full(len(is_kept), LEFT_OUT, np.int64)
+    codes[is_kept] = place_of
+    sizes = np.bincount(keeper)
+    run.log(f"the largest group of records that stay together has {sizes.max()}")
+    named = [divmod(n, len(part_names)) for n in subsets.tolist()]
+    return codes, {
+        "names": ["-".join(filter(None, (value_names[v], part_names[p]))) for v, p in named],
+        "left_out": int((~is_kept).sum()),
+        "related": int(sizes[sizes > 1].sum()),
+        "largest": int(sizes.max()),
+    }
+
+
+def _relatives(dataset: Artifact, is_kept: Mask, spec: SplitSpec, run: RunContext) -> Integers:
+    """Return for each kept record the first one of those that must go with it; int64 [n]."""
+    keeper = find_relatives(dataset, spec.near_duplicate_jaccard, spec.shingle_words, run)
+    keeper = among(keeper, np.flatnonzero(is_kept))
+    if spec.group:
+        keeper = with_groups(keeper, read_field(dataset, spec.group).filter(pa.array(is_kept)))
+    return keeper
+
+
+def _times(dataset: Artifact, is_kept: Mask, spec: SplitSpec, run: RunContext) -> Integers | None:
+    """Return the time of each chosen record; None where the split is not by time.
+
+    Raises:
+        DataError: no record has a time.
+    """
+    if not spec.time:
+        return None
+    texts = read_field(dataset, spec.time).filter(pa.array(is_kept)).to_pylist()
+    times = parse_times(texts)
+    num_undated = int((times == UNDATED).sum())
+    if num_undated == len(times):
+        example = next((text for text in texts if text is not None), "")
+        raise DataError(f"No record has a time in {spec.time!r}, such as {example[:40]!a}",
+                        where=spec.dataset, next_step="Name a field with times in ISO 8601 or "
+                        "in seconds since 1970.")  # fmt: skip
+    run.log(f"{num_undated} records have no time", undated=num_undated)
+    return times
+
+
+def _values(known: pa.Table, spec: SplitSpec) -> tuple[Integers, list[str]]:
+    """Return each record's value of ``by`` as a number, and the names of the values, sorted.
+
+    Small values are ``other``; without ``by`` all records have one value with an empty name.
+    """
+    if not spec.by:
+        return np.zeros(known.num_rows, np.int64), [""]
+    codes, names = encode(pc.if_else(pc.equal(known[spec.by], ""), None, known[spec.by]))
+    names = [*names, UNKNOWN]
+    counts = np.bincount(np.where(codes < 0, len(names) - 1, codes), minlength=len(names))
+    merged = [
+        name if count >= FEWEST_ROWS else OTHER
+        for name, count in zip(names, counts.tolist(), strict=True)
+    ]
+    present = sorted({merged[code] for code in np.flatnonzero(counts).tolist()})
+    place = np.array([present.index(name) if name in present else -1 for name in merged])
+    return place[codes], present
+
+
+def _refuse_empty(part_names: list[str], numbers: Integers, spec: SplitSpec) -> None:
+    """Refuse a split in which a part that was asked for holds no record.
+
+    Raises:
+        DataError: there is such a part.
+    """
+    counts = np.bincount(numbers, minlength=len(part_names)).tolist()
+    empty = [name for name, count in zip(part_names, counts, strict=True)
+             if not count and name in spec.shares()]  # fmt: skip
     if empty:
         raise DataError(
-            f"Part {empty[0]!r} would be empty: {len(parts)} records are too few, or too alike",
+            f"Part {empty[0]!r} would be empty: {len(numbers)} records are too few, or too alike",
             where=spec.dataset,
             next_step="Give the part a larger share, or raise the near-duplicate similarity.",
         )
-    return [
-        f"{value}-{part}" if value else part
-        for value in sorted(set(values))
-        for part in dict.fromkeys([*spec.parts, *spec.whole_sources.values(), UNLABELLED])
-        if (value, part) in present
-    ]
-
-
-def _count(labels: pa.ChunkedArray) -> dict[str, int]:
-    return dict(sorted(Counter(labels.drop_null().to_pylist()).items()))

@@ -156,6 +156,7 @@ def tell(workspace: Workspace, run: Run, seconds: float) -> Story:
         subsets={
             name: workspace.artifact(reference, "dataset").summary["rows"]
             for name, reference in made["split"].items()
+            if name != "report"
         },
         evaluation=json.loads((evaluation.path / "report.json").read_text()),
         timing=json.loads(timing.read_text()) if timing.exists() else {},

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workbench.core.context import RunContext
+from workbench.core.errors import DataError
 from workbench.data.clean.spec import CleanSpec
 from workbench.data.duplicates.contamination import (
     Overlaps,
@@ -26,7 +27,7 @@ from workbench.data.sources.csv import CsvSource
 from workbench.data.sources.jsonl import JsonlSource
 from workbench.data.sources.lines import LinesSource
 from workbench.data.sources.parquet import ParquetSource
-from workbench.data.sources.source import Source
+from workbench.data.sources.source import Rejected, Source, SourceRow
 
 _FEWEST_WORDS = 5
 _NAMES = "names.parquet"
@@ -94,12 +95,25 @@ def _texts(spec: CleanSpec, run: RunContext, names: pq.ParquetWriter) -> Iterato
         yield from texts["text"].chunks
 
 
+def _records(path_text: str) -> Iterator[SourceRow]:
+    """Yield the records of a file of tests; one that cannot be read would leave a test unguarded.
+
+    Raises:
+        DataError: a row of the file is no record.
+    """
+    for row in source_of(path_text).read():
+        if isinstance(row, Rejected):
+            raise DataError(row.reason, where=f"{path_text}, {row.position}",
+                            next_step=row.next_step or "Mend the row.")  # fmt: skip
+        yield row
+
+
 def _tables(spec: CleanSpec, run: RunContext) -> Iterator[tuple[str, pa.Table]]:
     for reference in spec.test_sets:
         for path in partitions(run.open(reference)):
             yield reference, pq.read_table(path, columns=["id", "text"])
     for path_text in spec.test_files:
-        rows = list(source_of(path_text).read())
+        rows = list(_records(path_text))
         ids, texts = [row.position for row in rows], [row.text for row in rows]
         yield (
             path_text,

@@ -300,7 +300,7 @@ def _dropped_examples(
 
 def shown(text: str, spec: CleanSpec) -> str:
     """Return a text as others may see it: without what is redacted."""
-    return redact(text) if spec.personal_data != "keep" else text
+    return redact(text, spec.personal_data_kinds) if spec.personal_data != "keep" else text
 
 
 def _example(rule: str, before: str, after: str) -> dict[str, str]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import Element
 
 from workbench.core.artifact import Draft
-from workbench.core.page import Child, element, foreign_text, heading, table, write_page
+from workbench.core.bars import as_percent, draw_bars
+from workbench.core.page import Child, foreign_text, heading, table, write_page
 from workbench.data.clean.ledger import by_falling_count
 from workbench.data.clean.spec import CleanSpec
 
@@ -64,7 +65,7 @@ def _body(content: Mapping[str, Any]) -> list[Child]:
     ]
     if content["changed"]:
         rows: list[list[Child]] = [
-            [_words(rule), f"{count:,}", _share(count, read)]
+            [_words(rule), f"{count:,}", as_percent(count, read)]
             for rule, count in content["changed"].items()
         ]
         body += [heading("Repaired", of_all), table(["Rule", "Records", "Share"], rows)]
@@ -89,36 +90,16 @@ def _waterfall(read: int, dropped: Mapping[str, int], kept: int) -> Element:
         left -= count
         steps.append((_words(rule), left, count))
     steps.append(("kept", kept, 0))
-    return _bars([
+    return draw_bars([
         (name, whole / max(read, 1), lost / max(read, 1),
-         f"−{lost:,}  ({_share(lost, read)})" if lost else f"{whole:,}")
+         f"−{lost:,}  ({as_percent(lost, read)})" if lost else f"{whole:,}")
         for name, whole, lost in steps
     ])  # fmt: skip
 
 
-def _bars(rows: Sequence[tuple[str, float, float, str]]) -> Element:
-    """Draw a bar a row: its name, share in blue, share in grey behind it, and words."""
-    left, right, step = 170.0, 560.0, 20.0
-    drawn: list[Child] = []
-    for number, (name, share, behind, words) in enumerate(rows):
-        top = 4 + step * number
-        width = (right - left) * share
-        drawn.append(element("text", name[:26], x=left - 10, y=top + 12, text_anchor="end"))
-        drawn.append(_bar(left, top, width, "now"))
-        if behind:
-            drawn.append(_bar(left + width, top, (right - left) * behind, "before"))
-        drawn.append(element("text", words, x=right + 10, y=top + 12))
-    return element("svg", *drawn, role="img", viewBox=f"0 0 720 {step * len(rows) + 8:g}")
-
-
-def _bar(left: float, top: float, width: float, kind: str) -> Element:
-    return element("rect", x=round(left, 1), y=top, width=round(max(width, 0.5), 1), height=14,
-                   stroke="none", class_=kind)  # fmt: skip
-
-
 def _sources(sources: Mapping[str, Sequence[int]]) -> Element:
     rows: list[list[Child]] = [
-        [foreign_text(name), f"{read:,}", f"{kept:,}", _share(kept, read)]
+        [foreign_text(name), f"{read:,}", f"{kept:,}", as_percent(kept, read)]
         for name, (read, kept) in sources.items()
     ]
     return table(["Source", "In", "Kept", "Share"], rows)
@@ -128,12 +109,12 @@ def _languages(content: Mapping[str, Any], kept: int) -> Element:
     counts = list(content["languages"].items())
     rest = sum(count for _, count in counts[_MOST_LANGUAGES:])
     shown = [*counts[:_MOST_LANGUAGES], *([("others", rest)] if rest else [])]
-    return _bars([(name, n / max(kept, 1), 0.0, f"{n:,}") for name, n in shown])
+    return draw_bars([(name, n / max(kept, 1), 0.0, f"{n:,}") for name, n in shown])
 
 
 def _lengths(bars: Sequence[Sequence[int]]) -> Element:
     most = max((count for *_, count in bars), default=0) or 1
-    return _bars([
+    return draw_bars([
         (f"{first:,}" if first == last else f"{first:,} to {last:,}" if last >= 0
          else f"{first:,} and more", count / most, 0.0, f"{count:,}")
         for first, last, count in bars
@@ -142,7 +123,3 @@ def _lengths(bars: Sequence[Sequence[int]]) -> Element:
 
 def _words(rule: str) -> str:
     return rule.replace("_", " ")
-
-
-def _share(count: int, whole: int) -> str:
-    return f"{100 * count / max(whole, 1):.1f} %"

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit  # noqa: TID253 - only modules of kernels import this one, when work starts
+
+from workbench.data.kernels.compiled import entry as compiled
+
+__all__ = ["Integer", "compiled", "mix", "read_only"]
 
 Integer = Any  # int64, which is no int to a type checker
-Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 # The finaliser of SplitMix64 (Steele, Lea & Flood 2014): every bit of the result depends on every
 # bit of the value, and no two values give the same.
 _FIRST_FACTOR = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND_FACTOR = np.uint64(0x94D049BB133111EB)
-
-
-def compiled(function: Kernel) -> Kernel:
-    """Compile a function on its first call; the machine code is kept beside its file."""
-    kernel: Kernel = njit(cache=True, nogil=True, error_model="numpy")(function)
-    return kernel
 
 
 @compiled

@@ -2,7 +2,7 @@
 
 Numba keeps what Python calls (``entry``) beside the module, or in ``NUMBA_CACHE_DIR``, or in the
 user's cache folder where packages are read-only; what only kernels call is compiled into it. Kept
-code belongs to the sources of all kernels as they are: an edit of any of them compiles anew.
+code belongs to the sources of all kernels of its folder as they are: an edit compiles anew.
 """
 
 from __future__ import annotations
@@ -51,15 +51,16 @@ def entry(function: Function) -> Function:
     else:
         # Numba stamps kept code with the file of the entry alone, and would go on using it after
         # an edit of a kernel that the entry calls.
-        compiled._cache._cache_file._source_stamp = _stamp()
+        folder = Path(function.__code__.co_filename).parent
+        compiled._cache._cache_file._source_stamp = _stamp(folder)
     kept: Function = compiled
     return kept
 
 
 @cache
-def _stamp() -> str:
-    """Return a hash of all that is compiled."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+def _stamp(folder: Path) -> str:
+    """Return a hash of all that is compiled in a folder, and of how."""
+    sources = [Path(__file__), *sorted(folder.glob("*.py"))]
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()
 
 

@@ -1,19 +1,27 @@
-"""Personal data: mail addresses, phone numbers, IP addresses and card numbers."""
+"""Personal data: addresses, phone, card and account numbers, and identity numbers in texts."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Literal
+from collections.abc import Callable, Collection
+from functools import cache
+from typing import Literal, NamedTuple, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from workbench.core.spec import Spec, option
+from workbench.data.rules import identity_numbers as identity
 from workbench.data.rules.rule import Columns, Judgement, as_mask, rewrite
 
-# A look-alike is enough to look closer: an @ with a dot behind it, seven digits, or colons.
-_SUSPICIOUS = r"\S@\S+\.\S|\d(?:[^0-9A-Za-z]{0,3}\d){6}|\d\.\d+\.\d+\.\d|[0-9A-Fa-f]*:[0-9A-Fa-f]*:"
+Kind = Literal[
+    "mail", "phone", "ip", "card",
+    "iban", "us_ssn", "cn_resident_id", "es_dni", "br_cpf", "uk_nino",
+]  # fmt: skip
+KINDS: tuple[Kind, ...] = get_args(Kind)
+EVERYWHERE: tuple[Kind, ...] = ("mail", "phone", "ip", "card")  # identity numbers are a country's
+
 _MAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.)+[^\W\d_]{2,24}(?![\w-])")
 _IP4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d)")
 _IP6 = re.compile(r"(?<![\w:.])(?=[0-9A-Fa-f:]*:[0-9A-Fa-f:]*:)[0-9A-Fa-f:]{3,39}(?![\w:])")
@@ -36,6 +44,14 @@ _THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:[ .]\d{3})+")
 _FEWEST_DIGITS, _MOST_DIGITS = 9, 15  # E.164 has at most 15
 
 
+class PersonalData(NamedTuple):
+    """One piece of personal data: ``text[start:end]``, in characters."""
+
+    kind: Kind
+    start: int
+    end: int
+
+
 class PersonalDataSetting(Spec):
     """What happens to personal data."""
 
@@ -45,13 +61,20 @@ class PersonalDataSetting(Spec):
         "redact puts <mail>, <phone>, <ip>, <card> in their place, drop removes the record. The "
         "ledger keeps the original; guard it as you would the source.",
     )  # fmt: skip
+    personal_data_kinds: list[Kind] = option(
+        [*EVERYWHERE], title="Kinds of personal data", group="Repair", min_length=1,
+        help="Which kinds are looked for: mail, phone, ip, card, iban (accounts), and identity "
+        "numbers us_ssn, cn_resident_id, es_dni (also NIE), br_cpf, uk_nino. A number counts only "
+        "with a right check digit, or in a form and range that is given out.",
+    )  # fmt: skip
 
 
 def redact_personal_data(columns: Columns, setting: PersonalDataSetting) -> Judgement:
     """Redact personal data, or drop the records that hold some."""
     if setting.personal_data == "keep":
         return Judgement()
-    redacted = rewrite(columns.text, _SUSPICIOUS, redact)
+    kinds = frozenset(setting.personal_data_kinds)
+    redacted = rewrite(columns.text, _suspicious(kinds), lambda text: redact(text, kinds))
     if setting.personal_data == "redact":
         return Judgement(text=redacted)
     found = as_mask(pc.not_equal(redacted, columns.text))
@@ -59,13 +82,36 @@ def redact_personal_data(columns: Columns, setting: PersonalDataSetting) -> Judg
     return Judgement(dropped=found, value=value, threshold="none")
 
 
-def redact(text: str) -> str:
-    """Put placeholders where personal data stands; surer patterns go first."""
-    text = _MAIL.sub("<mail>", text)
-    text = _IP4.sub(lambda match: _if_address(match[0]), text)
-    text = _IP6.sub(lambda match: _if_address(match[0]), text)
-    text = _CARD.sub(lambda match: "<card>" if is_card(match[0]) else match[0], text)
-    return _PHONE.sub(lambda match: "<phone>" if _is_phone(match[0]) else match[0], text)
+def redact(text: str, kinds: Collection[Kind] = EVERYWHERE) -> str:
+    """Put placeholders such as <mail> where personal data of some kinds stands."""
+    pieces, done = [], 0
+    for found in find_personal_data(text, kinds):
+        pieces += [text[done : found.start], f"<{found.kind}>"]
+        done = found.end
+    return "".join([*pieces, text[done:]])
+
+
+def find_personal_data(text: str, kinds: Collection[Kind] = KINDS) -> list[PersonalData]:
+    """Return where personal data stands, from left to right; spans never overlap.
+
+    Surer kinds are looked for first, and what they found is no part of another one.
+    """
+    spans = []
+    for detector in _detectors(frozenset(kinds)):
+        matches = [m for m in detector.form.finditer(text) if detector.is_right(m[0])]
+        if matches:
+            spans += [PersonalData(detector.kind, *match.span()) for match in matches]
+            text = _hide(text, matches)
+    return sorted(spans, key=lambda span: span.start)
+
+
+def _hide(text: str, matches: list[re.Match[str]]) -> str:
+    """Put a character that is part of no form wherever something was found."""
+    pieces, done = [], 0
+    for match in matches:
+        pieces += [text[done : match.start()], "<" * (match.end() - match.start())]
+        done = match.end()
+    return "".join([*pieces, text[done:]])
 
 
 def is_card(number: str) -> bool:
@@ -85,13 +131,52 @@ def _is_phone(text: str) -> bool:
     return _FEWEST_DIGITS <= num_digits <= _MOST_DIGITS and not is_other
 
 
-def _if_address(text: str) -> str:
+def _is_address(text: str) -> bool:
     try:
         ipaddress.ip_address(text)
     except ValueError:
-        return text
-    return "<ip>" if any(character.isalnum() for character in text) else text
+        return False
+    return any(character.isalnum() for character in text)
+
+
+class _Detector(NamedTuple):
+    """How one kind is found: a look-alike in a text, its form, and what makes it right."""
+
+    kind: Kind
+    look_alike: str  # RE2: enough to look closer, and cheap
+    form: re.Pattern[str]
+    is_right: Callable[[str], bool]
+
+
+_SEVEN_DIGITS = r"\d(?:[^0-9A-Za-z]{0,3}\d){6}"
+# Surer kinds first: what looks like a phone number can be a part of all others.
+_DETECTORS = (
+    _Detector("mail", r"\S@\S+\.\S", _MAIL, lambda _: True),
+    _Detector("iban", r"[A-Z]{2}\d{2}[ -]?[0-9A-Z]", identity.IBAN, identity.is_iban),
+    _Detector("ip", r"\d\.\d+\.\d+\.\d", _IP4, _is_address),
+    _Detector("ip", r"[0-9A-Fa-f]*:[0-9A-Fa-f]*:", _IP6, _is_address),
+    _Detector("cn_resident_id", r"\d{17}[0-9Xx]", identity.CN_RESIDENT_ID,
+              identity.is_cn_resident_id),
+    _Detector("us_ssn", r"\d{3}[ -]\d{2}[ -]\d{4}", identity.US_SSN, identity.is_us_ssn),
+    _Detector("br_cpf", r"\d{3}\.\d{3}\.\d{3}-\d{2}", identity.BR_CPF, identity.is_br_cpf),
+    _Detector("es_dni", r"\d{7}-?[A-Z]", identity.ES_DNI, identity.is_es_dni),
+    _Detector("uk_nino", r"[A-Z]{2} ?\d{2} ?\d{2} ?\d{2} ?[A-D]", identity.UK_NINO,
+              identity.is_uk_nino),
+    _Detector("card", _SEVEN_DIGITS, _CARD, is_card),
+    _Detector("phone", _SEVEN_DIGITS, _PHONE, _is_phone),
+)  # fmt: skip
+
+
+@cache
+def _detectors(kinds: frozenset[Kind]) -> tuple[_Detector, ...]:
+    return tuple(detector for detector in _DETECTORS if detector.kind in kinds)
+
+
+@cache
+def _suspicious(kinds: frozenset[Kind]) -> str:
+    """Return what a text must hold to be looked at for some kinds."""
+    return "|".join({detector.look_alike: None for detector in _detectors(kinds)})
 
 
 def _placeholders(text: str) -> list[str]:
-    return sorted(set(re.findall(r"<(mail|phone|ip|card)>", text)))
+    return sorted(set(re.findall(rf"<({'|'.join(KINDS)})>", text)))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from functools import cache
+from typing import Any
 
 from workbench.core.spec import Spec, option
 from workbench.data.rules.rule import Columns, Judgement, rewrite
 
-# Clean ASCII never pays: only other characters, control characters and escapes are looked at.
-_SUSPICIOUS = r"[^\x20-\x7e\t\r\n]|\\u[0-9a-fA-F]{4}"
+# ASCII but for controls, carriage returns and escapes is what every repair leaves as it is.
+_SUSPICIOUS = r"[^\x20-\x7e\t\n]|\\u[0-9a-fA-F]{4}"
 _ESCAPES = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
+_MOST_ROUNDS = 5  # an escaped escape needs three; a hostile text asks for thousands
 
 
 class UnicodeSetting(Spec):
@@ -26,19 +29,35 @@ def repair_unicode(columns: Columns, setting: UnicodeSetting) -> Judgement:
     """Mend characters with ftfy (Speer 2019); quotes, widths and entities stay as written."""
     if not setting.repair_unicode:
         return Judgement()
+    return Judgement(text=rewrite(columns.text, _SUSPICIOUS, mend_characters))
+
+
+def mend_characters(text: str) -> str:
+    """Mend one text until nothing changes any more, however little looks wrong with it.
+
+    One round can bring forth what the next one mends: an escape of an escape, or two lines that
+    are mended apart where one was before.
+    """
     import ftfy
 
-    config = ftfy.TextFixerConfig(
+    for _ in range(_MOST_ROUNDS):
+        previous = text
+        text = str(ftfy.fix_text(_ESCAPES.sub(_decode_escapes, text), _how_to_mend()))
+        if text == previous:
+            break
+    return text
+
+
+@cache
+def _how_to_mend() -> Any:
+    import ftfy
+
+    return ftfy.TextFixerConfig(
         unescape_html=False,  # the next rule's work
         uncurl_quotes=False,  # typography is no damage
         fix_character_width=False,  # full-width punctuation is right in Chinese
         explain=False,
     )
-
-    def mend(text: str) -> str:
-        return str(ftfy.fix_text(_ESCAPES.sub(_decode_escapes, text), config))
-
-    return Judgement(text=rewrite(columns.text, _SUSPICIOUS, mend))
 
 
 def _decode_escapes(match: re.Match[str]) -> str:

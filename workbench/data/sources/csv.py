@@ -3,22 +3,46 @@
 from __future__ import annotations
 
 import csv
+from collections import deque
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field
 
 from workbench.core.errors import DataError
 from workbench.core.spec import option
-from workbench.data.sources.files import MatchedFile, TextFileSource
-from workbench.data.sources.source import ColumnSource, SourceRow
+from workbench.data.sources.files import TextFileSource, TextLine
+from workbench.data.sources.locations import MatchedFile
+from workbench.data.sources.source import (
+    RAW_CHARACTERS,
+    ColumnSource,
+    Rejected,
+    SourceRow,
+    raw_hash,
+)
 
-_LONGEST_CELL = 1 << 26  # csv's own bound of 128 kB cuts long articles off
+_HEAD_BYTES = 1 << 16
+_MOST_READ_AGAIN = 8  # times what was read
 
 
 def _named_delimiter(text: object) -> object:
     """Let people write what cannot be typed in a form."""
     return {"tab": "\t", "\\t": "\t"}.get(text, text) if isinstance(text, str) else text
+
+
+class _Row(NamedTuple):
+    """The cells of one row, and the bytes it was read from."""
+
+    cells: list[str]
+    offset: int
+    raw: bytes
+
+
+class _BadRow(NamedTuple):
+    """A row that is no row of a table: why, and its first line."""
+
+    reason: str
+    line: TextLine
 
 
 class CsvSource(ColumnSource, TextFileSource):
@@ -41,69 +65,148 @@ class CsvSource(ColumnSource, TextFileSource):
         help="Names of the columns where the file has no header; empty: the first row names them.",
     )  # fmt: skip
 
-    def read(self) -> Iterator[SourceRow]:
-        """Yield one record per row, file by file."""
-        for file in self.files():
-            with self.open_text(file.path, newline="") as (stream, encoding):
-                rows = self._quoted_rows(file, stream) if self.quoted else self._plain_rows(stream)
-                header = self.columns or next(rows, [])
-                self._check_header(file, header)
-                for number, cells in enumerate(rows, 1):
-                    self._check_width(file, number, header, cells)
-                    yield self.row(
-                        dict(zip(header, cells, strict=True)),
-                        position=f"{file.key}:{number}",
-                        provenance=self.locate(file, encoding, row=number),
-                    )
+    def read_file(self, file: MatchedFile) -> Iterator[SourceRow | Rejected]:
+        """Yield one record per row."""
+        encoding = self.encoding_of(file)
+        file = file._replace(encoding=encoding)
+        rows = self._rows(file)
+        header = self.columns or self._read_header(file, rows)
+        self.check_columns(header, file.location, "header")
+        for number, row in enumerate(rows, 1):
+            position = f"{file.key}:{number}"
+            if isinstance(row, Rejected):
+                yield row._replace(position=position)
+            elif isinstance(row, _BadRow):
+                line = row.line
+                place = self.slice_place(file, encoding, number, line.offset, len(line.raw))
+                yield Rejected(
+                    position, place, f"Row {number} is not well-formed, line {line.number}: "
+                    f"{row.reason}", "not_a_row", line.text[:RAW_CHARACTERS],
+                    "If quotes are plain characters in this file, turn quoted cells off.",
+                )  # fmt: skip
+            else:
+                place = self.slice_place(file, encoding, number, row.offset, len(row.raw))
+                yield self._record(header, row, position, place)
 
-    def _plain_rows(self, stream: Iterator[str]) -> Iterator[list[str]]:
+    def _record(
+        self, header: list[str], row: _Row, position: str, place: dict[str, object]
+    ) -> SourceRow | Rejected:
+        if len(row.cells) != len(header):
+            return Rejected(
+                position, place, f"Row {place['row']} has {len(row.cells)} cells where "
+                f"{len(header)} columns are named", "wrong_width",
+                row.raw[:RAW_CHARACTERS].decode(errors="replace"),
+                "Check delimiter and quoted cells, or mend the row.",
+            )  # fmt: skip
+        place["hash"] = raw_hash(row.raw)
+        return self.row(dict(zip(header, row.cells, strict=True)), position, place)
+
+    def _read_header(
+        self, file: MatchedFile, rows: Iterator[_Row | _BadRow | Rejected]
+    ) -> list[str]:
+        first = next(rows, None)
+        if isinstance(first, Rejected | _BadRow):
+            raise DataError(f"The header cannot be read: {first.reason}",
+                            where=self.place(file.location, "header"),
+                            next_step="Mend the first row, or name the columns.")  # fmt: skip
+        return first.cells if first else []
+
+    def _rows(self, file: MatchedFile) -> Iterator[_Row | _BadRow | Rejected]:
+        ending = self._line_end(file)
+        lines = self.text_lines(file, ending)
+        return self._quoted_rows(lines, ending) if self.quoted else self._plain_rows(lines)
+
+    def _line_end(self, file: MatchedFile) -> bytes:
+        """Return a lone carriage return for files of old systems, which know no other line end."""
+        with self.open_bytes(file) as stream:
+            head = stream.read(_HEAD_BYTES)
+        return b"\r" if self.quoted and b"\r" in head and b"\n" not in head else b"\n"
+
+    def _plain_rows(
+        self, lines: Iterator[TextLine | Rejected]
+    ) -> Iterator[_Row | _BadRow | Rejected]:
         # Not csv.reader: it ends a row at a lone carriage return too.
-        for line in _lines(stream):
-            if line:
-                yield line.split(self.delimiter)
+        for line in lines:
+            if isinstance(line, Rejected):
+                yield line
+            elif text := line.text.removesuffix("\r"):
+                yield _Row(text.split(self.delimiter), line.offset, line.raw)
 
-    def _quoted_rows(self, file: MatchedFile, stream: Iterator[str]) -> Iterator[list[str]]:
-        csv.field_size_limit(_LONGEST_CELL)
-        reader = csv.reader(stream, delimiter=self.delimiter, strict=True)
-        try:
-            for row in reader:
-                if row:
-                    yield row
-        except csv.Error as error:
+    def _quoted_rows(
+        self, lines: Iterator[TextLine | Rejected], ending: bytes
+    ) -> Iterator[_Row | _BadRow | Rejected]:
+        csv.field_size_limit(self.max_record_bytes)
+        supply = _Supply(lines, self.max_record_bytes)
+        reader = csv.reader(supply, delimiter=self.delimiter, strict=True)
+        while True:
+            supply.begin_row()
+            try:
+                cells = next(reader, None)
+            except csv.Error as error:
+                # What an open quote has swallowed is read again, but for the line it stands in.
+                if supply.used:
+                    yield _BadRow(str(error), supply.used[0])
+                    self._check_read_again(supply)
+                supply.give_back()
+                continue
+            yield from supply.take_rejected()
+            if cells is None:
+                return
+            if cells:
+                yield _Row(
+                    cells, supply.used[0].offset, ending.join(line.raw for line in supply.used)
+                )
+
+    def _check_read_again(self, supply: _Supply) -> None:
+        """Refuse a table whose open quotes make it be read over and over, up to for ever."""
+        line = supply.used[0]
+        if supply.num_read_again > _MOST_READ_AGAIN * max(line.offset, self.max_record_bytes):
             raise DataError(
-                f"{file.path.name} is not a well-formed table: {error}",
-                where=self.place(file.path, f"line {reader.line_num}"),
+                f"Too many quotes are left open up to line {line.number}",
+                where=self.place(self.path, f"line {line.number}"),
                 next_step="If quotes are plain characters in this file, turn quoted cells off.",
-            ) from error
-
-    def _check_header(self, file: MatchedFile, header: list[str]) -> None:
-        self.check_columns(header, file.path)
-        twice = next((name for name in header if header.count(name) > 1), None)
-        if twice is not None:
-            raise DataError(
-                f"Two columns are called {twice!r}",
-                where=self.place(file.path, "header"),
-                next_step="Rename one of them.",
-            )
-
-    def _check_width(
-        self, file: MatchedFile, number: int, header: list[str], cells: list[str]
-    ) -> None:
-        if len(cells) != len(header):
-            raise DataError(
-                f"Row {number} has {len(cells)} cells where {len(header)} columns are named",
-                where=self.place(file.path, f"row {number}"),
-                next_step="Check delimiter and quoted cells, or mend the row.",
             )
 
 
-def _lines(stream: Iterator[str]) -> Iterator[str]:
-    """Yield lines that end with LF or CR LF only (a lone CR is part of the text)."""
-    rest = ""
-    for piece in stream:  # newline="" also ends a piece at a lone CR
-        rest += piece
-        if rest.endswith("\n"):
-            yield rest.rstrip("\n").removesuffix("\r")
-            rest = ""
-    if rest:
-        yield rest
+class _Supply:
+    """Lines for csv.reader, which asks for as many as a row has; they can be given back."""
+
+    def __init__(self, lines: Iterator[TextLine | Rejected], most_bytes: int) -> None:
+        self._lines, self._most_bytes = lines, most_bytes
+        self._waiting: deque[TextLine] = deque()
+        self._rejected: list[Rejected] = []
+        self.used: list[TextLine] = []
+        self._num_bytes = 0
+        self.num_read_again = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        while not self._waiting:
+            line = next(self._lines)
+            if isinstance(line, Rejected):
+                if self.used:
+                    self._rejected.append(line)
+                    raise csv.Error("a line of it is no text")
+                self._rejected.append(line)
+                continue
+            self._waiting.append(line)
+        line = self._waiting.popleft()
+        self.used.append(line)
+        self._num_bytes += len(line.raw) + 1
+        if self._num_bytes > self._most_bytes + 1:
+            raise csv.Error("it is longer than a record may be")
+        return line.text + "\n"
+
+    def begin_row(self) -> None:
+        self.used = []
+        self._num_bytes = 0
+
+    def give_back(self) -> None:
+        self._waiting.extendleft(reversed(self.used[1:]))
+        self.num_read_again += self._num_bytes
+
+    def take_rejected(self) -> list[Rejected]:
+        taken, self._rejected = self._rejected, []
+        return taken

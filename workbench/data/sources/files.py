@@ -1,83 +1,275 @@
-"""Files as sources see them: found by pattern, unpacked, decoded, and hashed."""
+"""Files as sources see them: found, unpacked, decoded, cut into parts, and hashed."""
 
 from __future__ import annotations
 
-import codecs
-import glob
-import gzip
 import hashlib
 import io
-import os
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import IO, Annotated, NamedTuple, cast
+from typing import IO, Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from workbench.core.artifact import hash_file
 from workbench.core.errors import DataError, nearest_name
 from workbench.core.spec import LocalPath, option
-from workbench.data.sources.source import SourceSpec
-
-_CHUNK_BYTES = 1 << 20
-_GZIP_MAGIC = b"\x1f\x8b"
-_BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark is its beginning
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
+from workbench.data.sources.encoding import detect_encoding, known_encoding, reason_of
+from workbench.data.sources.locations import (
+    MatchedFile,
+    Span,
+    Storage,
+    is_url,
+    local_path,
+    match_local,
+    protocol_of,
+)
+from workbench.data.sources.packed import UnpackBounds, open_member, unpacked, zip_members
+from workbench.data.sources.raw_lines import (
+    RawLine,
+    as_utf8,
+    is_wide,
+    line_spans,
+    raw_lines,
+    skip_to,
+)
+from workbench.data.sources.secrets import only_references, without_literal_secret
+from workbench.data.sources.source import (
+    RAW_CHARACTERS,
+    Part,
+    Rejected,
+    SourceRow,
+    SourceSpec,
 )
 
+PART_BYTES = 1 << 26  # of files that are one durable part; also of one that is cut
+_MOST_FILES = 1_000  # in one part
+_LONGEST_MEGABYTES = 1_000  # of a record
 
-def _known_encoding(name: str) -> str:
-    try:
-        return codecs.lookup(name).name if name else ""
-    except LookupError as error:
-        raise ValueError(f"{name!r} is no text encoding; for example utf-8 or cp1252") from error
-
-
-Encoding = Annotated[str, AfterValidator(_known_encoding)]
-
-
-class MatchedFile(NamedTuple):
-    """One file of a source; ``key`` is its path below the folder that all of them share."""
-
-    path: Path
-    key: str
-
-    @property
-    def uri(self) -> str:
-        """The file as a ``file:`` URI."""
-        return self.path.as_uri()
+Encoding = Annotated[str, AfterValidator(known_encoding)]
+FilePath = Annotated[
+    LocalPath,
+    Field(min_length=1),
+    AfterValidator(local_path),
+    AfterValidator(without_literal_secret),
+]
 
 
 class FileSource(SourceSpec):
-    """The settings of every source that reads files; packed files (gzip) are unpacked."""
+    """The settings of every source that reads files; packed files are unpacked."""
 
-    path: Annotated[LocalPath, Field(min_length=1)] = option(
+    path: FilePath = option(
         title="File", group="Source",
-        help="A file, or a pattern that matches several (reviews/*.csv); gzip is unpacked.",
+        help="A file, a pattern that matches several (reviews/*.csv), or either behind a URL "
+        "(s3://bucket/reviews/*.csv); gzip, bzip2, xz, Zstandard and zip are unpacked.",
     )  # fmt: skip
+    members: str = option(
+        "*", title="Files in archives", group="Source", min_length=1,
+        help="Pattern of the files to read in zip archives (*.csv).",
+    )  # fmt: skip
+    storage_options: Annotated[dict[str, str], AfterValidator(only_references)] = option(
+        {}, title="Storage options", group="Source",
+        help="Options of the URL's protocol, each as ${env:NAME}; they are looked up where the "
+        "run runs and stored nowhere.",
+    )  # fmt: skip
+    max_unpacked_ratio: int = option(
+        200, title="Bound on unpacking", group="Limits", unit="times", ge=1,
+        help="A packed file that becomes more than this many times bigger is refused.",
+    )  # fmt: skip
+    max_unpacked_gigabytes: float = option(
+        100.0, title="Bound on unpacked size", group="Limits", unit="GB", gt=0,
+        help="A packed file that becomes bigger than this is refused.",
+    )  # fmt: skip
+    on_bad_file: Literal["stop", "reject"] = option(
+        "stop", title="A bad file", group="Limits",
+        help="What becomes of a file that is damaged or not as these settings say. stop: the run "
+        "fails and names it; once it is mended the run goes on. reject: what could be read of it "
+        "is kept, and a rejected row stands for the rest.",
+    )  # fmt: skip
+    _chosen: list[MatchedFile] | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> Self:
+        if protocol_of(self.path) in ("http", "https"):
+            raise ValueError("pages and files of web servers are read politely: use the kind web")
+        if "::" in self.path:
+            raise ValueError("a chain of protocols (::) is not read; name the files themselves")
+        return self
 
     def files(self) -> list[MatchedFile]:
-        """Return the files that ``path`` names, sorted.
+        """Return the files that ``path`` names, sorted; of the part that is being read, if one is.
 
         Raises:
             DataError: none is there; the nearest name in that folder is told.
         """
-        paths = [Path(self.path)]
-        if not paths[0].exists():
-            paths = sorted(Path(match) for match in glob.glob(self.path, recursive=True))  # noqa: PTH207
-        paths = [path for path in paths if not path.is_dir()]
-        if not paths:
+        if self._chosen is not None:
+            return self._chosen
+        found = (
+            Storage(self.path, self.storage_options, self.place(self.path)).match()
+            if is_url(self.path)
+            else match_local(self.path, self.place(self.path))
+        )
+        if not found:
             raise self._no_file()
-        root = Path(os.path.commonpath([path.parent for path in paths]))
-        return [MatchedFile(path, path.relative_to(root).as_posix()) for path in paths]
+        return [member for file in found for member in self._members(file)]
+
+    def read(self) -> Iterator[SourceRow | Rejected]:
+        """Yield the rows of each file, in order; a bad file is an error or a rejected row."""
+        for file in self.files():
+            try:
+                yield from self.read_file(file)
+            except DataError as error:
+                if self.on_bad_file == "stop":
+                    raise
+                yield self._rejected_file(file, error)
+
+    def read_file(self, file: MatchedFile) -> Iterator[SourceRow | Rejected]:
+        """Yield the rows of one file, of its span if it has one."""
+        raise NotImplementedError
+
+    def parts(self) -> list[Part]:
+        """Return groups of files, cut where a file is big and its kind can be."""
+        groups: list[list[MatchedFile]] = []
+        sizes: list[int] = []
+        for file in self.files():
+            for piece, size in self._pieces(file):
+                if groups and sizes[-1] + size <= PART_BYTES and len(groups[-1]) < _MOST_FILES:
+                    groups[-1].append(piece)
+                    sizes[-1] += size
+                else:
+                    groups.append([piece])
+                    sizes.append(size)
+        return [{"files": [list(file) for file in group]} for group in groups]
+
+    def read_part(self, part: Part) -> Iterator[SourceRow | Rejected]:
+        """Yield the rows of the files of one part."""
+        narrowed = self.model_copy()
+        narrowed._chosen = [_file_from_json(values) for values in part["files"]]
+        return narrowed.read()
+
+    def _pieces(self, file: MatchedFile) -> list[tuple[MatchedFile, int]]:
+        try:
+            return self.cut(file)
+        except DataError:  # told when its turn comes
+            if self.on_bad_file == "stop":
+                raise
+            return [(file, 0)]
+
+    def _rejected_file(self, file: MatchedFile, error: DataError) -> Rejected:
+        first_row = file.span.first_row if file.span else 1
+        place = self.locate(file, file.encoding, bad_from_row=first_row)
+        return Rejected(f"{file.key}:bad:{first_row}", place, f"{error.what} ({error.where})",
+                        "bad_file", "", error.next_step)  # fmt: skip
+
+    def cut(self, file: MatchedFile) -> list[tuple[MatchedFile, int]]:
+        """Return the pieces of a file that can be read apart, each with its size in bytes."""
+        return [(file, Path(file.location).stat().st_size if file.is_local else PART_BYTES)]
+
+    def fingerprint(self) -> str | None:
+        """Return the SHA-256 over the names and bytes of all matched files."""
+        if not is_url(self.path):
+            return hash_files([(f.key, Path(f.location)) for f in _without_members(self.files())])
+        total = hashlib.sha256()
+        for file in _without_members(self.files()):
+            state = Storage(file.location, self.storage_options, self.place(self.path)).state()
+            total.update(f"{file.key}\0{state}\n".encode())
+        return total.hexdigest()
+
+    @contextmanager
+    def open_bytes(self, file: MatchedFile | Path) -> Iterator[io.BufferedReader]:
+        """Open a file, unpacked; what goes wrong while reading becomes a DataError."""
+        if isinstance(file, Path):
+            file = MatchedFile(str(file), file.name)
+        where = self.place(file.location, *([file.member] if file.member else []))
+        if file.damage:
+            raise DataError(file.damage, where=where, next_step="Copy the file again.")
+        with ExitStack() as stack:
+            try:
+                stream = stack.enter_context(self._open_raw(file, where))
+                if file.member:
+                    stream, archive = open_member(stream, file.member, self._bounds, where)
+                    stack.enter_context(archive)
+                    stack.enter_context(stream)
+                plain = unpacked(stream, self._bounds, file.name, where)
+                yield stack.enter_context(plain)
+            except OSError as error:
+                raise DataError(
+                    f"{file.name} cannot be read: {error.strerror or error}",
+                    where=where,
+                    next_step="Check that the file is there and may be read.",
+                ) from error
+
+    @contextmanager
+    def open_seekable(self, file: MatchedFile) -> Iterator[IO[bytes]]:
+        """Open a file for reading here and there; what was packed is unpacked to disk first."""
+        with self.open_bytes(file) as stream:
+            if stream.seekable():
+                yield stream
+                return
+            with tempfile.TemporaryFile() as copy:
+                shutil.copyfileobj(stream, copy, PART_BYTES)
+                copy.seek(0)
+                yield copy
+
+    def locate(
+        self, file: MatchedFile, encoding: str = "", **position: object
+    ) -> dict[str, object]:
+        """Return the provenance of a record: file, position, and the encoding if not UTF-8."""
+        member = {"member": file.member} if file.member else {}
+        unusual = {} if encoding in ("", "utf-8", "utf-8-sig", "ascii") else {"encoding": encoding}
+        storage = {"storage": self.storage_options} if self.storage_options else {}
+        return {"uri": file.uri, **member, **position, **unusual, **storage}
+
+    @classmethod
+    def again(cls, provenance: Mapping[str, Any]) -> tuple[Self, MatchedFile]:
+        """Return a source that can open the file which a record came from, and that file."""
+        location = local_path(provenance["uri"])
+        # The widest bounds that a source may have: it was read within its own.
+        widest = {
+            "max_unpacked_ratio": 1_000_000, "max_unpacked_gigabytes": 1e6,
+            "max_record_megabytes": _LONGEST_MEGABYTES,
+        }  # fmt: skip
+        source = cls.model_validate({
+            "kind": cls.model_fields["kind"].default, "name": "again", "path": location,
+            "storage_options": provenance.get("storage", {}),
+            **{name: most for name, most in widest.items() if name in cls.model_fields},
+        })  # fmt: skip
+        encoding = provenance.get("encoding", "utf-8")
+        return source, MatchedFile(location, location, provenance.get("member", ""), encoding)
+
+    @property
+    def _bounds(self) -> UnpackBounds:
+        return UnpackBounds(self.max_unpacked_ratio, int(self.max_unpacked_gigabytes * 1e9))
+
+    def _open_raw(self, file: MatchedFile, where: str) -> io.BufferedReader:
+        if is_url(file.location):
+            return Storage(file.location, self.storage_options, where).open()
+        return Path(file.location).open("rb")
+
+    def _members(self, file: MatchedFile) -> list[MatchedFile]:
+        if not file.location.lower().endswith(".zip"):
+            return [file]
+        where = self.place(file.location)
+        try:
+            with self._open_raw(file, where) as raw:
+                names = zip_members(raw, self._bounds, file.name, where)
+        except DataError as error:
+            if self.on_bad_file == "stop":
+                raise
+            return [file._replace(damage=error.what)]
+        found = [name for name in names if fnmatch(name, self.members)]
+        if not found:
+            raise DataError(f"No file in {file.name} matches {self.members!r}", where=where,
+                            next_step=f"In it: {', '.join(names[:8]) or 'no files'}")  # fmt: skip
+        return [file._replace(key=f"{file.key}/{name}", member=name) for name in found]
 
     def _no_file(self) -> DataError:
+        if is_url(self.path):
+            return DataError(f"Nothing is at {self.path}", where=self.place(self.path),
+                             next_step="Check the URL or pattern.")  # fmt: skip
         path = Path(self.path)
         if path.is_dir():
             return DataError(f"{path} is a folder, not a file", where=self.place(path),
@@ -87,27 +279,14 @@ class FileSource(SourceSpec):
         return DataError(f"No file is called {path}", where=self.place(path),
                          next_step=f"In {folder}: {near or 'no files'}")  # fmt: skip
 
-    def fingerprint(self) -> str | None:
-        """Return the SHA-256 over the names and bytes of all matched files."""
-        return hash_files([(file.key, file.path) for file in self.files()])
 
-    @contextmanager
-    def open_bytes(self, path: Path) -> Iterator[IO[bytes]]:
-        """Open a file, unpacked; what goes wrong while reading becomes a DataError."""
-        try:
-            with path.open("rb") as raw:
-                is_packed = raw.peek(2)[:2] == _GZIP_MAGIC
-                unpacked = gzip.GzipFile(fileobj=raw) if is_packed else raw
-                yield cast("IO[bytes]", unpacked)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise DataError(f"{path.name} is a damaged gzip file: {error}", where=self.place(path),
-                            next_step="Copy the file again.") from error  # fmt: skip
-        except OSError as error:
-            raise DataError(
-                f"{path.name} cannot be read: {error.strerror or error}",
-                where=self.place(path),
-                next_step="Check that the file is there and may be read.",
-            ) from error
+class TextLine(NamedTuple):
+    """One line of a text file: its number, where its bytes are, and what they say."""
+
+    number: int
+    offset: int
+    raw: bytes
+    text: str
 
 
 class TextFileSource(FileSource):
@@ -117,77 +296,179 @@ class TextFileSource(FileSource):
         "", title="Encoding", group="Source",
         help="The text encoding, for example utf-8 or cp1252; empty: found out for each file.",
     )  # fmt: skip
+    max_record_megabytes: float = option(
+        16.0, title="Longest record", group="Limits", unit="MB", gt=0, le=_LONGEST_MEGABYTES,
+        help="A record of more bytes than this is rejected, never held.",
+    )  # fmt: skip
 
     @contextmanager
-    def open_text(self, path: Path, newline: str = "\n") -> Iterator[tuple[IO[str], str]]:
+    def open_text(
+        self, file: MatchedFile | Path, newline: str = "\n"
+    ) -> Iterator[tuple[IO[str], str]]:
         """Open a file as text and say in which encoding.
 
         Raises:
             DataError: the bytes are not in the encoding; the first wrong line is told.
         """
-        encoding = self.encoding or self._detect_encoding(path)
+        encoding = self.encoding_of(file)
         encoding = "utf-8-sig" if encoding == "utf-8" else encoding
         try:
-            with self.open_bytes(path) as raw:
+            with self.open_bytes(file) as raw:
                 yield io.TextIOWrapper(raw, encoding=encoding, newline=newline), encoding
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
+            raise self._wrong_encoding(file, encoding, error) from error
+
+    def text_lines(self, file: MatchedFile, ending: bytes = b"\n") -> Iterator[TextLine | Rejected]:
+        """Yield the lines of a file (of its span, if it has one) with numbers and offsets.
+
+        A line that is too long, not in the file's encoding, or with a NUL byte is rejected. Text is
+        without line end; offsets in a wide encoding (UTF-16) count bytes of UTF-8.
+        """
+        encoding = self.encoding_of(file)
+        code = "utf-8" if is_wide(encoding) or encoding == "utf-8-sig" else encoding
+        span = file.span or Span(0, 0, 1)
+        with self.open_bytes(file) as raw:
+            stream: IO[bytes] = as_utf8(raw, encoding) if is_wide(encoding) else raw
+            if span.start:
+                raw.seek(span.start)
+            lines = raw_lines(stream, self.max_record_bytes, span.start, span.end or None, ending)
+            try:
+                for number, line in enumerate(lines, span.first_row):
+                    text = _decoded(line.raw, code)
+                    if isinstance(text, str):
+                        text = text.removeprefix("\ufeff") if not line.offset else text
+                        yield TextLine(number, line.offset, line.raw or b"", text)
+                    else:
+                        yield self._rejected_line(file, encoding, number, line, text)
+            except UnicodeError as error:  # of a wide encoding, where lines cannot be told
+                raise self._wrong_encoding(file, encoding, error) from error
+
+    def _rejected_line(
+        self, file: MatchedFile, encoding: str, number: int, line: RawLine, wrong: _Wrong
+    ) -> Rejected:
+        place = self.slice_place(file, encoding, number, line.offset, line.length)
+        raw = (line.raw or b"")[:RAW_CHARACTERS].decode(errors="replace")
+        reason = f"Line {number} {wrong.reason}"
+        return Rejected(f"{file.key}:{number}", place, reason, wrong.rule, raw, wrong.next_step)
+
+    @classmethod
+    def fetch(cls, provenance: Mapping[str, Any]) -> bytes:
+        """Return the bytes that a record was read from: a slice of its file, or all of it."""
+        source, file = cls.again(provenance)
+        with source.open_bytes(file) as raw:
+            encoding = provenance.get("encoding", "")
+            stream: IO[bytes] = as_utf8(raw, encoding) if is_wide(encoding) else raw
+            if "offset" not in provenance:
+                return raw.read(source.max_record_bytes)
+            skip_to(stream, provenance["offset"])
+            return stream.read(min(max(provenance["length"], 0), source.max_record_bytes))
+
+    def slice_place(
+        self, file: MatchedFile, encoding: str, number: int, offset: int, length: int
+    ) -> dict[str, object]:
+        """Return the provenance of a row that is a slice of a file's bytes."""
+        return self.locate(file, encoding, row=number, offset=offset, length=length)
+
+    @property
+    def max_record_bytes(self) -> int:
+        """The most bytes of one record."""
+        return int(self.max_record_megabytes * 1e6)
+
+    def encoding_of(self, file: MatchedFile | Path) -> str:
+        """Return the encoding of a file: as the settings say, or found out.
+
+        Raises:
+            DataError: it cannot be told from the bytes.
+        """
+        known = self.encoding or (file.encoding if isinstance(file, MatchedFile) else "")
+        if known:
+            return known
+        with self.open_bytes(file) as stream:
+            found = detect_encoding(stream)
+        if found is None:
             raise DataError(
-                f"{path.name} is not {encoding}: {error.reason}",
-                where=self.place(path, self._first_wrong_line(path, encoding)),
-                next_step="Leave the encoding empty to have it found out, or name the right one.",
-            ) from error
-
-    def locate(self, file: MatchedFile, encoding: str, **position: object) -> dict[str, object]:
-        """Return the provenance of a record: file, position, and the encoding if not UTF-8."""
-        unusual = {} if encoding in ("utf-8", "utf-8-sig", "ascii") else {"encoding": encoding}
-        return {"uri": file.uri, **position, **unusual}
-
-    def _detect_encoding(self, path: Path) -> str:
-        with self.open_bytes(path) as stream:
-            head = stream.read(_CHUNK_BYTES)
-            for mark, encoding in _BYTE_ORDER_MARKS:
-                if head.startswith(mark):
-                    return encoding
-            if _is_utf8(head, stream):
-                return "utf-8"
-        return self._guess_encoding(path, head)
-
-    def _guess_encoding(self, path: Path, head: bytes) -> str:
-        from resiliparse.parse.encoding import detect_encoding
-
-        guess = detect_encoding(head, max_len=0)
-        if b"\0" in head or guess in (None, "utf-8"):
-            raise DataError(
-                f"{path.name} is in no text encoding that can be told from its bytes",
-                where=self.place(path, self._first_wrong_line(path, "utf-8")),
+                f"{file.name} is in no text encoding that can be told from its bytes",
+                where=self.place(_location(file), self._first_wrong_line(file, "utf-8")),
                 next_step="Name the encoding; if the file is not text, choose another kind.",
             )
-        return str(guess)
+        return found
 
-    def _first_wrong_line(self, path: Path, encoding: str) -> str:
-        if encoding.startswith(("utf-16", "utf-32", "utf_16", "utf_32")):
+    def cut_lines(self, file: MatchedFile) -> list[tuple[MatchedFile, int]]:
+        """Return stretches of whole lines of a big local file that is not packed."""
+        size = Path(file.location).stat().st_size if file.is_local else 0
+        encoding = self.encoding_of(file) if size > PART_BYTES else ""
+        if size <= PART_BYTES or is_wide(encoding) or _is_packed(file):
+            return TextFileSource.cut(self, file)
+        pieces = []
+        with Path(file.location).open("rb") as stream:
+            for span in map(Span._make, line_spans(stream, size, PART_BYTES)):
+                piece = file._replace(encoding=encoding, span=span)
+                pieces.append((piece, span.end - span.start))
+        return pieces
+
+    def _wrong_encoding(
+        self, file: MatchedFile | Path, encoding: str, error: UnicodeError
+    ) -> DataError:
+        return DataError(
+            f"{file.name} is not {encoding}, {reason_of(error)}",
+            where=self.place(_location(file), self._first_wrong_line(file, encoding)),
+            next_step="Leave the encoding empty to have it found out, or name the right one.",
+        )
+
+    def _first_wrong_line(self, file: MatchedFile | Path, encoding: str) -> str:
+        if is_wide(encoding):
             return ""  # their lines cannot be told from bytes
-        with self.open_bytes(path) as stream:
-            for number, line in enumerate(stream, 1):
+        with self.open_bytes(file) as stream:
+            for number, line in enumerate(raw_lines(stream, self.max_record_bytes), 1):
                 try:
-                    line.decode(encoding)
-                except UnicodeDecodeError as error:
-                    return f"line {number}, byte {error.start + 1}"
+                    (line.raw or b"").decode(encoding)
+                except UnicodeError as error:
+                    return f"line {number}, byte {getattr(error, 'start', 0) + 1}"
         return "end of file"
 
 
-def _is_utf8(head: bytes, stream: IO[bytes]) -> bool:
-    """Whether ``head`` and the rest of the stream are valid UTF-8 text."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
+class _Wrong(NamedTuple):
+    rule: str
+    reason: str
+    next_step: str
+
+
+def _decoded(raw: bytes | None, code: str) -> str | _Wrong:
+    """Return what the bytes of a line say, or why they say nothing."""
+    if raw is None:
+        return _Wrong("too_long", "is longer than a record may be",
+                      "Raise the longest record, or break the line.")  # fmt: skip
+    if b"\0" in raw:
+        return _Wrong("nul_byte", "holds a NUL byte, which no text has",
+                      "Remove it; if the file is not text, choose another kind.")  # fmt: skip
     try:
-        chunk = head
-        while chunk:
-            decoder.decode(chunk)
-            chunk = stream.read(_CHUNK_BYTES)
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return False
-    return True
+        return raw.decode(code)
+    except UnicodeError as error:
+        return _Wrong("wrong_encoding", f"is not {code}, {reason_of(error)}",
+                      "Leave the encoding empty to have it found out, or name the right "
+                      "one.")  # fmt: skip
+
+
+def _location(file: MatchedFile | Path) -> str:
+    return file.location if isinstance(file, MatchedFile) else str(file)
+
+
+def _is_packed(file: MatchedFile) -> bool:
+    with Path(file.location).open("rb") as raw:
+        return unpacked(raw, UnpackBounds(1, 1), file.name, "") is not raw
+
+
+def _file_from_json(values: Sequence[Any]) -> MatchedFile:
+    location, key, member, encoding, span, damage = values
+    return MatchedFile(location, key, member, encoding, Span(*span) if span else None, damage)
+
+
+def _without_members(files: list[MatchedFile]) -> list[MatchedFile]:
+    """Return each archive once in place of the files in it."""
+    return list(dict.fromkeys(
+        file._replace(key=file.key.removesuffix(f"/{file.member}"), member="", damage="")
+        for file in files
+    ))  # fmt: skip
 
 
 def hash_files(files: Sequence[tuple[str, Path]]) -> str:

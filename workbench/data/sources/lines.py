@@ -8,8 +8,9 @@ from typing import Literal
 
 from workbench.core.errors import DataError
 from workbench.core.spec import LocalPath, option
-from workbench.data.sources.files import MatchedFile, TextFileSource, hash_files
-from workbench.data.sources.source import SourceRow
+from workbench.data.sources.files import TextFileSource, hash_files
+from workbench.data.sources.locations import MatchedFile
+from workbench.data.sources.source import Part, Rejected, SourceRow, raw_hash
 
 
 class LinesSource(TextFileSource):
@@ -28,40 +29,55 @@ class LinesSource(TextFileSource):
         "holds names.",
     )  # fmt: skip
 
-    def read(self) -> Iterator[SourceRow]:
-        """Yield one record per line, blank lines too, file by file."""
-        files = self.files()
-        if self.labels_path and len(files) > 1:
-            raise DataError(f"{len(files)} files match, but one labels file is given",
+    def read(self) -> Iterator[SourceRow | Rejected]:
+        """Yield one record per line, file by file."""
+        num_files = len(self.files()) if self.labels_path else 1
+        if num_files > 1:
+            raise DataError(f"{num_files} files match, but one labels file is given",
                             where=self.place(self.path),
                             next_step="Make one source per text file.")  # fmt: skip
-        labels = self._read_labels() if self.labels_path else None
-        for file in files:
-            yield from self._read_file(file, labels)
+        return super().read()
+
+    def parts(self) -> list[Part]:
+        """Return groups of files or of lines; one part where labels stand in parallel."""
+        return [{"files": list(map(list, self.files()))}] if self.labels_path else super().parts()
+
+    def cut(self, file: MatchedFile) -> list[tuple[MatchedFile, int]]:
+        """Return stretches of lines."""
+        return self.cut_lines(file)
 
     def fingerprint(self) -> str | None:
         """Return the SHA-256 over texts and labels."""
-        labels = [("labels", Path(self.labels_path))] if self.labels_path else []
-        return hash_files([*((file.key, file.path) for file in self.files()), *labels])
+        if not self.labels_path:
+            return super().fingerprint()
+        labels = hash_files([("labels", Path(self.labels_path))])
+        return f"{super().fingerprint()}{labels}"
 
-    def _read_file(self, file: MatchedFile, labels: list[str | None] | None) -> Iterator[SourceRow]:
-        number = 0
-        with self.open_text(file.path) as (stream, encoding):
-            for number, line in enumerate(stream, 1):
-                if labels is not None and number > len(labels):
-                    break
-                yield SourceRow(
-                    text=line.removesuffix("\n").removesuffix("\r"),
-                    label=labels[number - 1] if labels is not None else None,
-                    position=f"{file.key}:{number}",
-                    provenance=self.locate(file, encoding, row=number),
-                    extra={},
-                )
+    def read_file(self, file: MatchedFile) -> Iterator[SourceRow | Rejected]:
+        """Yield one record per line, blank lines too."""
+        labels = self._read_labels() if self.labels_path else None
+        number, encoding = 0, self.encoding_of(file)
+        file = file._replace(encoding=encoding)
+        for line in self.text_lines(file):
+            number += 1
+            if labels is not None and number > len(labels):
+                break
+            if isinstance(line, Rejected):
+                yield line
+                continue
+            place = self.slice_place(file, encoding, line.number, line.offset, len(line.raw))
+            yield SourceRow(
+                text=line.text.removesuffix("\r"),
+                label=labels[number - 1] if labels is not None else None,
+                position=f"{file.key}:{line.number}",
+                provenance={**place, "hash": raw_hash(line.raw)},
+                extra={},
+            )
         if labels is not None and number != len(labels):
             raise DataError(
                 f"Texts and labels do not match: {len(labels)} labels, and text {number} "
                 + ("has none" if number > len(labels) else "is the last"),
-                where=self.place(file.path, self.labels_path),
+                where=self.place(file.location, self.labels_path),
                 next_step="Give the labels file that belongs to this text file.",
             )
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -12,6 +13,9 @@ from workbench.core.errors import DataError, nearest_name
 from workbench.core.spec import ArtifactName, Spec, option
 
 SOURCE_GROUP = "workbench.sources"
+RAW_CHARACTERS = 500  # of a rejected row that the ledger keeps
+Part = dict[str, Any]  # plain values: it may be read in another process
+_NO_TEXT = (list, dict, bytes, tuple, set)
 
 
 class SourceRow(NamedTuple):
@@ -28,6 +32,21 @@ class SourceRow(NamedTuple):
     extra: dict[str, object]
 
 
+class Rejected(NamedTuple):
+    """One row that is no record, though its source can be read on: it goes to the ledger.
+
+    ``rule`` is a short name of what is wrong (``not_json``), ``reason`` a sentence about this row,
+    ``raw`` how it begins. Rows that a source yields are records and rejected ones, exactly.
+    """
+
+    position: str
+    provenance: dict[str, object]
+    reason: str
+    rule: str
+    raw: str = ""
+    next_step: str = ""
+
+
 class Source(Protocol):
     """A place to read records from: its settings are plain fields, its work two methods."""
 
@@ -40,8 +59,8 @@ class Source(Protocol):
     @property
     def limit(self) -> int: ...  # noqa: D102
 
-    def read(self) -> Iterator[SourceRow]:
-        """Yield every record in an order that stays the same while the source does.
+    def read(self) -> Iterator[SourceRow | Rejected]:
+        """Yield every row in an order that stays the same while the source does.
 
         Raises:
             DataError: the source is not as its settings promise.
@@ -50,6 +69,19 @@ class Source(Protocol):
 
     def fingerprint(self) -> str | None:
         """Return a hash of all that ``read`` would read; None where that cannot be known."""
+        ...
+
+
+@runtime_checkable
+class CutSource(Source, Protocol):
+    """A source that can be read in parts; ``SourceSpec`` is one, of a single part."""
+
+    def parts(self) -> list[Part]:
+        """Return what can be read apart from the rest, in order."""
+        ...
+
+    def read_part(self, part: Part) -> Iterator[SourceRow | Rejected]:
+        """Yield the rows of one part; those of all parts in order are the rows of ``read``."""
         ...
 
 
@@ -80,6 +112,14 @@ class SourceSpec(Spec):
         """Return where an error of this source happened, for people."""
         return ", ".join([f"source {self.name}", *map(str, details)])
 
+    def parts(self) -> list[Part]:
+        """Return what can be read apart from the rest, in order; here the whole."""
+        return [{}]
+
+    def read_part(self, part: Part) -> Iterator[SourceRow | Rejected]:
+        """Yield the rows of one part."""
+        return self.read()  # type: ignore[attr-defined,no-any-return]
+
 
 class ColumnSource(SourceSpec):
     """A source whose records have named columns."""
@@ -99,58 +139,82 @@ class ColumnSource(SourceSpec):
     )  # fmt: skip
 
     def check_columns(self, present: Iterable[str], *details: object) -> None:
-        """Refuse a source that lacks a column which these settings name.
+        """Refuse a source that lacks a column which these settings name, or has one twice.
 
         Raises:
-            DataError: names the missing column and the nearest present one.
+            DataError: names the missing column and the nearest present one, or the double one.
         """
         columns = list(present)
+        twice = next((name for name, times in Counter(columns).items() if times > 1), None)
+        if twice is not None:
+            raise DataError(f"Two columns are called {twice!r}", where=self.place(*details),
+                            next_step="Rename one of them.")  # fmt: skip
         for column in (self.text_column, self.label_column):
             if column and column not in columns:
                 raise DataError(
                     f"There is no column {column!r}",
                     where=self.place(*details),
-                    next_step=nearest_name(column, columns),
+                    next_step=nearest_name(column, columns) or "There are none: is it empty?",
                 )
 
     def row(
         self, cells: Mapping[str, Any], position: str, provenance: dict[str, object]
-    ) -> SourceRow:
-        """Turn named cells into a record; columns that are not text or label become ``extra``."""
+    ) -> SourceRow | Rejected:
+        """Turn named cells into a record; columns that are not text or label become ``extra``.
+
+        A row without one of the named columns, or with a list, an object or bytes where the text
+        should be, is rejected. An absent text is an empty one, which cleaning reports.
+        """
+        missing = self._missing_column(cells)
+        if missing:
+            return Rejected(position, provenance, f"There is no column {missing!r}",
+                            "missing_column", _beginning(cells),
+                            nearest_name(missing, cells))  # fmt: skip
+        text = cells[self.text_column]
+        if isinstance(text, _NO_TEXT):
+            return Rejected(
+                position, provenance,
+                f"Column {self.text_column!r} holds a {type(text).__name__}, not text",
+                "not_text", _beginning(text), "Name the column that holds the text.",
+            )  # fmt: skip
         used = {self.text_column, self.label_column, *self.omit_columns}
-        label = cells[self.label_column] if self.label_column else None
         return SourceRow(
-            text=self.as_text(cells[self.text_column], position),
-            label=as_label(label),
+            text=text if isinstance(text, str) else "" if is_absent(text) else str(text),
+            label=as_label(cells[self.label_column]) if self.label_column else None,
             position=position,
             provenance=provenance,
             extra={name: plain(cell) for name, cell in cells.items() if name not in used},
         )
 
-    def as_text(self, cell: object, position: str) -> str:
-        """Return a cell as text; an absent text is an empty one, which cleaning reports.
+    def _missing_column(self, cells: Mapping[str, Any]) -> str:
+        if self.text_column not in cells:
+            return self.text_column
+        return self.label_column if self.label_column and self.label_column not in cells else ""
 
-        Raises:
-            DataError: the cell holds a list, an object or bytes.
-        """
-        if isinstance(cell, str):
-            return cell
-        if cell is None:
-            return ""
-        if isinstance(cell, list | dict | bytes | tuple):
-            raise DataError(
-                f"Column {self.text_column!r} holds a {type(cell).__name__}, not text",
-                where=self.place(position),
-                next_step="Name the column that holds the text.",
-            )
-        return str(cell)
+
+def raw_hash(raw: bytes | str) -> str:
+    """Return the hash that provenance keeps of a record's raw form (64 bits as hex)."""
+    import xxhash
+
+    encoded = raw.encode("utf-8", "surrogatepass") if isinstance(raw, str) else raw
+    return str(xxhash.xxh3_64_hexdigest(encoded))
+
+
+def _beginning(value: object) -> str:
+    """Return how a value begins, for a rejected row."""
+    return (value.hex() if isinstance(value, bytes) else repr(value))[:RAW_CHARACTERS]
+
+
+def is_absent(cell: object) -> bool:
+    """Whether a cell is empty: None, or the NaN that tables of numbers have in its place."""
+    return cell is None or (isinstance(cell, float) and math.isnan(cell))
 
 
 def as_label(cell: object) -> str | None:
     """Return a cell as a label: whole numbers without ``.0``, None where the cell is empty."""
     if isinstance(cell, float):
-        cell = int(cell) if cell.is_integer() else (None if math.isnan(cell) else cell)
-    if cell is None or cell == "":
+        cell = int(cell) if cell.is_integer() else cell
+    if is_absent(cell) or cell == "":
         return None
     return str(cell).lower() if isinstance(cell, bool) else str(cell).strip()
 

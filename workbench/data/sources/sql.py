@@ -1,66 +1,42 @@
-"""Databases: a table or a query, through SQLAlchemy, read only."""
+"""Databases: a table or a query, through SQLAlchemy, read only, in ranges of a key."""
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+import itertools
+import time
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
-from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from workbench.core.errors import DataError, SpecError, nearest_name
+from workbench.core.errors import DataError, WorkbenchError
 from workbench.core.spec import option
+from workbench.data.sources.database import (
+    Connector,
+    absolute_file,
+    check_query,
+    closing_cursor,
+    sqlite_file,
+    was_cut_off,
+)
 from workbench.data.sources.files import hash_files
-from workbench.data.sources.source import ColumnSource, SourceRow
+from workbench.data.sources.relation import KeyRange, Relation, as_key, key_type
+from workbench.data.sources.secrets import without_literal_secret
+from workbench.data.sources.source import ColumnSource, Part, Rejected, SourceRow, raw_hash
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, CursorResult, Engine
+    from sqlalchemy import Connection, CursorResult
 
 _BATCH_ROWS = 5_000
-_SQLITE_FILE = re.compile(r"(sqlite(?:\+\w+)?:///)([^?]+)(\?.*)?")
-_SECRET = re.compile(r"\$\{env:(\w+)\}")
-_SECRET_PARAMETERS = {"password", "passwd", "pwd", "token", "secret", "sslpassword"}
-_READS = re.compile(r"\s*(select|with|values|table)\b", re.IGNORECASE)
-_READ_ONLY = {
-    "sqlite": "PRAGMA query_only = ON",
-    "postgresql": "SET TRANSACTION READ ONLY",
-    "mysql": "SET SESSION TRANSACTION READ ONLY",
-    "mariadb": "SET SESSION TRANSACTION READ ONLY",
-}
-
-
-def _without_literal_secret(url: str) -> str:
-    parts = urlsplit(url)
-    _, _, password = parts.netloc.rpartition("@")[0].partition(":")
-    secrets = [password, *(v for k, v in parse_qsl(parts.query) if k.lower() in _SECRET_PARAMETERS)]
-    if any(secret and not _SECRET.fullmatch(secret) for secret in secrets):
-        # Raised past pydantic: its own message would repeat the password.
-        raise SpecError(
-            "The database URL holds a password, and Specs are stored and shown",
-            where="sources.url",
-            next_step="Write ${env:NAME} in its place and set that variable where workers run.",
-        )
-    return url
-
-
-def _absolute_file(url: str) -> str:
-    """Make the path of a database file absolute: workers have other working folders."""
-    match = _SQLITE_FILE.fullmatch(url)
-    if not match or match[2].startswith((":", "file:", "$")):
-        return url
-    return f"{match[1]}{Path(match[2]).expanduser().absolute()}{match[3] or ''}"
-
+# Before each try to go on with a database that went away; a restart takes seconds.
+_PAUSES_SECONDS = (0.2, 1.0, 3.0, 10.0, 30.0)
 
 DatabaseUrl = Annotated[
     str,
     Field(min_length=1),
-    AfterValidator(_without_literal_secret),
-    AfterValidator(_absolute_file),
-]  # fmt: skip
+    AfterValidator(without_literal_secret),
+    AfterValidator(absolute_file),
+]
 
 
 class SqlSource(ColumnSource):
@@ -80,140 +56,171 @@ class SqlSource(ColumnSource):
     )  # fmt: skip
     query: str = option(
         "", title="Query", group="Source",
-        help="A SELECT to read instead of a table; add ORDER BY, or records may change places.",
+        help="A SELECT to read instead of a table; add ORDER BY or name a key column, or records "
+        "may change places.",
+    )  # fmt: skip
+    key_column: str = option(
+        "", title="Key column", group="Source",
+        help="A column without repeated or empty values, by which a big table is read in parts "
+        "and reading goes on after the database went away; empty: the table's primary key if that "
+        "is one column.",
+    )  # fmt: skip
+    rows_per_part: int = option(
+        100_000, title="Rows in a part", group="Source", unit="rows", ge=1,
+        help="How many rows are read in one go where there is a key column: what a pause or a "
+        "kill may cost.",
     )  # fmt: skip
 
     @model_validator(mode="after")
     def _one_of_table_and_query(self) -> Self:
         if bool(self.table) == bool(self.query):
             raise ValueError("give either a table or a query")
-        if self.query and not _READS.match(self.query):
-            raise ValueError("a query must begin with SELECT or WITH: sources are only read")
+        if self.query:
+            check_query(self.query)
         return self
 
-    def read(self) -> Iterator[SourceRow]:
-        """Yield one record per row: by primary key where there is one, else as stored."""
-        with self._connect() as connection:
-            connection.execution_options(stream_results=True, yield_per=_BATCH_ROWS)
-            rows, keys = self._select_rows(connection)
-            self.check_columns(rows.keys(), self.table or "query")
-            for number, cells in enumerate(rows.mappings(), 1):
-                key = {name: cells[name] for name in keys} or {"row": number}
-                yield self._record(dict(cells), key)
+    def read(self) -> Iterator[SourceRow | Rejected]:
+        """Yield one record per row: in the order of the key where there is one, else as stored."""
+        return self.read_part({})
+
+    def parts(self) -> list[Part]:
+        """Return ranges of the key column; one of all rows where there is none to cut by."""
+        with self._connector().connect() as connection:
+            relation = self._relation(connection)
+            if not relation.key:
+                return [{}]
+            if relation.has_empty_key(connection):
+                raise self._bad_key(relation.key, None)
+            borders = list(relation.borders(connection, self.rows_per_part))
+        kinds = {key_type(border) for border in borders}
+        if len(kinds) != 1 or "" in kinds:
+            return [{}]
+        ends = [None, *map(str, borders), None]
+        return [
+            {"after": after, "until": until, "type": min(kinds)}
+            for after, until in itertools.pairwise(ends)
+        ]
+
+    def read_part(self, part: Part) -> Iterator[SourceRow | Rejected]:
+        """Yield the rows of one range of the key, going on where a lost connection broke off."""
+        keys = KeyRange(
+            *(as_key(part.get(name), part.get("type", "")) for name in ("after", "until"))
+        )
+        num_rows, pauses = 0, list(_PAUSES_SECONDS)
+        while True:
+            try:
+                for key, row in self._read_range(keys, num_rows):
+                    num_rows += 1
+                    keys = keys._replace(after=key)
+                    yield row
+                return
+            except _CutOff as error:
+                if not error.has_key or not pauses:
+                    raise self._gone(error, num_rows) from None
+                time.sleep(pauses.pop(0))
 
     def fingerprint(self) -> str | None:
         """Return the SHA-256 of a SQLite file; None for servers, whose state has no hash."""
-        match = _SQLITE_FILE.fullmatch(self._resolved_url())
-        if not match or match[2].startswith((":", "file:")):
+        path = sqlite_file(self._connector().url_now())
+        if path is None:
             return None
-        path = self._existing(Path(match[2]))
         log = path.with_name(path.name + "-wal")  # holds what is committed but not yet moved
         return hash_files([("", path), *([("-wal", log)] if log.exists() else [])])
 
-    def _record(self, cells: dict[str, Any], key: dict[str, Any]) -> SourceRow:
+    @classmethod
+    def fetch(cls, provenance: Mapping[str, Any]) -> bytes:
+        """Return the text cell of the row that a record was read from."""
+        names = ("table", "query", "key_column")
+        settings = {name: provenance[name] for name in names if name in provenance}
+        column = provenance["column"]
+        source = cls.model_validate(
+            {"name": "again", "url": provenance["uri"], "text_column": column, **settings}
+        )
+        with source._connector().connect() as connection:
+            row = source._relation(connection).row(connection, provenance)
+        cell = row.get(column) if row else None
+        return b"" if cell is None else str(cell).encode("utf-8", "surrogatepass")
+
+    def _read_range(
+        self, keys: KeyRange, num_before: int
+    ) -> Iterator[tuple[Any, SourceRow | Rejected]]:
+        relation: Relation | None = None
+        try:
+            with self._connector().connect() as connection:
+                relation = self._relation(connection)
+                connection.execution_options(stream_results=True, yield_per=_BATCH_ROWS)
+                with closing_cursor(connection.execute(relation.select(keys))) as result:
+                    yield from self._keyed_rows(result, relation, keys.after, num_before)
+        except WorkbenchError as error:
+            is_under_way = relation is not None or keys.after is not None
+            if is_under_way and was_cut_off(error):
+                raise _CutOff(error, relation is None or bool(relation.key)) from None
+            raise
+
+    def _keyed_rows(
+        self, result: CursorResult[Any], relation: Relation, last: Any, number: int
+    ) -> Iterator[tuple[Any, SourceRow | Rejected]]:
+        self.check_columns(result.keys(), self.table or "query")
+        for values in result:
+            number += 1
+            cells = dict(zip(result.keys(), values, strict=True))
+            key = cells[relation.key] if relation.key else None
+            if relation.key and (key is None or key == last):
+                raise self._bad_key(relation.key, key)
+            last = key
+            yield key, self._record(cells, relation, number)
+
+    def _record(
+        self, cells: dict[str, Any], relation: Relation, number: int
+    ) -> SourceRow | Rejected:
+        key = {name: cells[name] for name in relation.identity} or {"row": number}
         named = ",".join(f"{name}={value}" for name, value in key.items())
-        position = f"{self.table or 'query'}:{named}"
-        return self.row(cells, position, {"uri": self.url, **_described(self, key)})
+        place: dict[str, object] = {"uri": self.url, **self._named_relation()}
+        place |= {n: v if isinstance(v, int) else str(v) for n, v in key.items()}
+        kept = {name: cell for name, cell in cells.items() if self._is_wanted(name)}
+        row = self.row(kept, f"{self.table or 'query'}:{named}", place)
+        if isinstance(row, SourceRow):
+            place |= {"column": self.text_column, "hash": raw_hash(row.text)}
+        return row
 
-    def _select_rows(self, connection: Connection) -> tuple[CursorResult[Any], list[str]]:
-        """Start reading; return the rows and the columns of the primary key."""
-        from sqlalchemy import MetaData, Table, inspect, select
+    def _named_relation(self) -> dict[str, object]:
+        named: dict[str, object] = {"table": self.table} if self.table else {"query": self.query}
+        return {**named, **({"key_column": self.key_column} if self.key_column else {})}
 
-        if self.query:  # as written: a colon or percent sign in it is no parameter
-            connection.execution_options(no_parameters=True)
-            return connection.exec_driver_sql(self.query), []
-
-        inspector = inspect(connection)
-        schema, _, name = self.table.rpartition(".")
-        known = [
-            *inspector.get_table_names(schema or None),
-            *inspector.get_view_names(schema or None),
-        ]
-        if name not in known:
-            raise DataError(
-                f"There is no table {self.table!r}",
-                where=self.place(self.url),
-                next_step=nearest_name(name, known) or "The database is empty.",
-            )
-        table = Table(name, MetaData(), schema=schema or None, autoload_with=connection)
-        self.check_columns([column.name for column in table.columns], self.table)
-        keys = list(table.primary_key.columns)
-        wanted = [
-            column for column in table.columns if self._is_wanted(column.name) or column in keys
-        ]
-        rows = connection.execute(select(*wanted).order_by(*keys))
-        return rows, [key.name for key in keys]
+    def _relation(self, connection: Connection) -> Relation:
+        place = self.place(self.url)
+        relation = Relation.find(connection, self.table, self.query, self.key_column, place)
+        if self.table:
+            self.check_columns(relation.columns, self.table)
+        return relation.without([n for n in relation.columns if not self._is_wanted(n)])
 
     def _is_wanted(self, column: str) -> bool:
         return column not in self.omit_columns or column in (self.text_column, self.label_column)
 
-    @contextmanager
-    def _connect(self) -> Iterator[Connection]:
-        from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+    def _connector(self) -> Connector:
+        return Connector(self.url, self.place(self.url, self.table or self.query))
 
-        engine = self._engine()
-        try:
-            with engine.connect() as connection:
-                if engine.dialect.name in _READ_ONLY:
-                    connection.exec_driver_sql(_READ_ONLY[engine.dialect.name])
-                yield connection
-                connection.rollback()
-        except SQLAlchemyError as error:
-            reason = str(error.orig if isinstance(error, DBAPIError) else error)
-            raise DataError(
-                f"The database refused: {self._masked(reason)}",
-                where=self.place(self.url, self.table or self.query),
-                next_step="Check URL, table and query, and that it may be read.",
-            ) from None
-        finally:
-            engine.dispose()
+    def _bad_key(self, name: str, key: object) -> DataError:
+        what = "is empty in a row" if key is None else f"has the value {str(key)[:100]!r} twice"
+        return DataError(f"The key column {name!r} {what}", where=self.place(self.url),
+                         next_step="Name a column that differs in each row.")  # fmt: skip
 
-    def _engine(self) -> Engine:
-        import sqlalchemy
-        from sqlalchemy.exc import ArgumentError, NoSuchModuleError
-        from sqlalchemy.pool import NullPool
-
-        url = self._resolved_url()
-        match = _SQLITE_FILE.fullmatch(url)
-        if match and not match[2].startswith((":", "file:")):
-            self._existing(Path(match[2]))  # connecting would make an empty database
-        try:
-            return sqlalchemy.create_engine(url, poolclass=NullPool)
-        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-            raise DataError(
-                f"The database cannot be reached: {self._masked(str(error))}",
-                where=self.place(self.url),
-                next_step="Check the URL; each database needs its driver "
-                "(for PostgreSQL: pip install nlp-workbench[postgresql]).",
-            ) from None
-
-    def _existing(self, path: Path) -> Path:
-        if not path.is_file():
-            raise DataError(f"There is no database file {path}", where=self.place(self.url),
-                            next_step="Check the path in the URL.")  # fmt: skip
-        return path
-
-    def _resolved_url(self) -> str:
-        def look_up(match: re.Match[str]) -> str:
-            if match[1] not in os.environ:
-                raise DataError(f"The environment variable {match[1]} is not set on this worker",
-                                where=self.place(self.url),
-                                next_step="Set it where workers run.")  # fmt: skip
-            return os.environ[match[1]]
-
-        return _SECRET.sub(look_up, self.url)
-
-    def _masked(self, message: str) -> str:
-        for name in _SECRET.findall(self.url):
-            if os.environ.get(name):
-                message = message.replace(os.environ[name], f"${{env:{name}}}")
-        return message
+    def _gone(self, error: _CutOff, num_rows: int) -> DataError:
+        why, next_step = (
+            (f"{len(_PAUSES_SECONDS)} tries to go on failed", "Resume the run when it is back.")
+            if error.has_key
+            else ("without a key column reading cannot go on", "Name a key column.")
+        )
+        return DataError(
+            f"The database went away after {num_rows} rows, and {why}: {error.cause.what}",
+            where=error.cause.where,
+            next_step=next_step,
+        )
 
 
-def _described(source: SqlSource, key: dict[str, Any]) -> dict[str, object]:
-    """Return table or query and the row's key, as provenance keeps them."""
-    place: dict[str, object] = {"table": source.table} if source.table else {"query": source.query}
-    return {
-        **place,
-        **{name: value if isinstance(value, int) else str(value) for name, value in key.items()},
-    }
+class _CutOff(Exception):
+    """The connection was lost while reading, by a key column or not."""
+
+    def __init__(self, cause: WorkbenchError, has_key: bool) -> None:
+        super().__init__(str(cause))
+        self.cause, self.has_key = cause, has_key

@@ -1,0 +1,1 @@
+"""Web pages: the main text of each, whatever its makers did to the markup."""
