@@ -207,7 +207,7 @@ def test_a_workspace_is_saved_while_it_works_and_goes_on_where_it_was_elsewhere(
 ) -> None:
     own = start_workspace(slots=1)
     done = own.do(CountSpec(parts=3, tag="before"))
-    run = own.submit(CountSpec(parts=30, seconds=0.1, tag="at work"))
+    run = own.submit(CountSpec(parts=16, seconds=0.1, tag="at work"))
     queued = own.submit(CountSpec(parts=2, tag="behind it"))
     wait_until(lambda: len([e for e in run.events() if e["kind"] == "checkpoint"]) > 3, "it works")
     assert main(["backup", str(tmp_path / "backup")]) == 0
@@ -223,7 +223,7 @@ def test_a_workspace_is_saved_while_it_works_and_goes_on_where_it_was_elsewhere(
         restored = anew.run(run.run_id).wait(60)
         assert restored.outputs().numbers.version == whole
         keys = [e["payload"]["key"] for e in restored.events() if e["kind"] == "checkpoint"]
-        assert keys == [f"part-{n:03d}" for n in range(30)], "saved parts are not made again"
+        assert keys == [f"part-{n:03d}" for n in range(16)], "saved parts are not made again"
         assert anew.run(queued.run_id).wait(60).state == "succeeded"
         assert anew.submit(CountSpec(parts=3, tag="before")).record()["cached"]
         anew.artifact(done.reference).verify()

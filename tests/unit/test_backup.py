@@ -282,7 +282,6 @@ from workbench.daemon.backup import write_backup
 from workbench.daemon.restore import restore_backup
 root, target = Path(sys.argv[1]), Path(sys.argv[2])
 kept = KeptWorkspace(root)
-print("go", flush=True)
 for number in range(10_000):
     made = kept.make("rows", f"{number} " * 5_000)
     log = root / "deployments" / "live"
@@ -295,6 +294,8 @@ for number in range(10_000):
         kept.delete(made)
     snapshot = Path(kept.keeping.snapshot("now")["path"])
     write_backup(root, snapshot, target, lambda done, total: None)
+    if number == 0:
+        print("go", flush=True)
 """
 
 
@@ -303,20 +304,17 @@ def test_a_backup_killed_at_any_moment_leaves_the_one_before_or_the_new_one(
     tmp_path: Path,
 ) -> None:
     root, backup = tmp_path / "workspace", tmp_path / "backup"
-    num_restored = 0
-    for seed in range(10):
+    for seed in range(5):
         with subprocess.Popen(
             [sys.executable, "-W", "ignore", "-c", _BACKER, str(root), str(backup)],
             stdout=subprocess.PIPE, env={"PYTHONPATH": ":".join(sys.path)},
         ) as backer:  # fmt: skip
             assert backer.stdout is not None
             assert backer.stdout.readline() == b"go\n"
-            time.sleep(random.Random(seed).uniform(0.05, 0.8))
+            time.sleep(random.Random(seed).uniform(0.01, 0.6))
             backer.send_signal(signal.SIGKILL)
-        if (backup / BACKUP_FILE).exists():
-            restored = restore(backup, tmp_path / f"anew-{seed}")
-            restored.check_all_or_nothing()
-            num_restored += len(restored.references()) > 0
-            restored.close()
-            shutil.rmtree(tmp_path / f"anew-{seed}")
-    assert num_restored > 5
+        restored = restore(backup, tmp_path / f"anew-{seed}")
+        restored.check_all_or_nothing()
+        assert restored.references()
+        restored.close()
+        shutil.rmtree(tmp_path / f"anew-{seed}")

@@ -262,7 +262,7 @@ def test_a_kill_at_any_moment_of_making_and_deleting_leaves_each_whole_or_gone(
     tmp_path: Path,
 ) -> None:
     root = tmp_path / "workspace"
-    for seed in range(12):
+    for seed in range(6):
         with subprocess.Popen(
             [sys.executable, "-W", "ignore", "-c", _DELETER, str(root)],
             stdout=subprocess.PIPE, env={"PYTHONPATH": ":".join(sys.path)},
@@ -277,5 +277,5 @@ def test_a_kill_at_any_moment_of_making_and_deleting_leaves_each_whole_or_gone(
         kept.check_all_or_nothing()
         kept.close()
     kept = KeptWorkspace(root)
-    assert len(kept.keeping.tombstones(None)) > 10, "deletions did happen"
+    assert len(kept.keeping.tombstones(None)) > 5, "deletions did happen"
     kept.close()

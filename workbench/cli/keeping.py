@@ -131,7 +131,7 @@ def list_deleted(options: argparse.Namespace) -> int:
     if lines:
         print_table(["kind", "artifact", "size", "deleted", "by", "why"], lines)
     else:
-        print("No version was ever deleted" + (f" of {options.name}" if options.name else ""))
+        print(f"No version{f' of {options.name}' if options.name else ''} was ever deleted")
     return 0
 
 
