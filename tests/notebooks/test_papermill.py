@@ -35,7 +35,7 @@ def comments(workspace: LiveWorkspace) -> str:
             ],
         }
     )
-    made = workspace.do(spec)
+    made = workspace.do(spec).dataset
     assert made.summary["rows"] == 180
     return "pages@latest"
 
