@@ -5,21 +5,22 @@ Generated comments, the settings that clean has by default.
 - ``dask-cpu``: processor time of daemon and workers together for a clean with one worker, beside
   one process that does the same on a bare folder; warm both, measured in turns.
 - ``two-workers``: time on the clock with one worker over that with two (needs two free cores).
-- ``memory``: peak resident memory of the hungriest worker on 20 times the data over that on one,
-  duplicates included; 1x is one full partition.
+- ``memory``: peak resident memory of a process that cleans 20 times the data over that on one,
+  duplicates included; 1x is one full partition. It does what a worker does that is alone.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import psutil
 
@@ -33,8 +34,7 @@ from workbench.data.records import PARTITION_ROWS
 from workbench.workspace import Workspace
 
 _BENCH = "engine"
-_PARTITIONS = 4
-_LOOK_SECONDS = 0.02
+_PARTITIONS = 2
 
 
 def main(*, full: bool) -> None:
@@ -73,17 +73,6 @@ class Pool:
         before = self._cpu()
         work()
         return self._cpu() - before
-
-    def peak_memory(self, work: Callable[[], object]) -> int:
-        """Return the most resident bytes of a worker during a call."""
-        done = threading.Event()
-        thread = threading.Thread(target=lambda: (work(), done.set()))
-        thread.start()
-        peak = 0
-        while not done.wait(_LOOK_SECONDS):
-            peak = max(peak, *(p.memory_info().rss for p in self._workers()))
-        thread.join()
-        return peak
 
     def _cpu(self) -> float:
         return sum(sum(p.cpu_times()[:2]) for p in [self._daemon(), *self._workers()])
@@ -130,13 +119,25 @@ def _speed(pool: Pool, comments: Artifact, folder: Path, rounds: int) -> None:
 
 
 def _memory(folder: Path, times: int) -> None:
-    peaks: dict[int, Any] = {}
+    peaks = {}
     for size in (1, times):
         comments = write_comments(folder / f"times-{size}", size * PARTITION_ROWS, seed=size)
-        with _pool(folder / f"memory-{size}") as pool:
-            reference = pool.take_in(comments)
-        with _pool(folder / f"memory-{size}") as pool:  # workers that have read nothing yet
-            peaks[size] = pool.peak_memory(lambda: pool.clean(reference, workers=1))  # noqa: B023
-    print_figure(
-        _BENCH, "memory", peaks[times] / 1e6, peaks[1] / 1e6, "a twentieth of the data", "MB"
-    )
+        handed_over = [json.dumps(comments.to_json()), str(folder / f"run-{size}")]
+        done = subprocess.run(
+            [sys.executable, "-c", _CLEAN_ALONE, *handed_over],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        peaks[size] = int(done.stdout) / 1e3
+    print_figure(_BENCH, "memory", peaks[times], peaks[1], "a twentieth of the data", "MB")
+
+
+_CLEAN_ALONE = """
+import json, resource, sys
+from pathlib import Path
+from workbench.core.artifact import Artifact
+from workbench.core.laws import FolderRun
+from workbench.data.clean.spec import CleanSpec
+comments = Artifact.from_json(json.loads(sys.argv[1]))
+FolderRun(Path(sys.argv[2]), {"comments@latest": comments}).run(CleanSpec(dataset="comments"))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
