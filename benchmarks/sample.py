@@ -18,6 +18,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -82,7 +83,7 @@ def _compare(figure: str, folder: Path, dataset: Artifact, size: int, rounds: in
     ours, takes, loads = [], [], []
     for number in range(rounds):  # interleaved: whatever else the machine does hits both
         own = folder / str(number)
-        ours.append(cpu_seconds(lambda own=own: _take(own / "ours", dataset, size=size)))  # type: ignore[misc]
+        ours.append(cpu_seconds(partial(_take, own / "ours", dataset, size=size)))
         answer = run_peer(
             "datasets", "datasets_sample.py", pattern_of(dataset), str(size), str(own / "peer")
         )

@@ -137,7 +137,7 @@ def joint_at(core: str, at: int) -> str:
         return ""
     before = core[at - 1]
     if sign in "-–—~" and (is_letter(before) or is_digit(before)):
-        joint = re.match(r"-{1,3}|.", core[at:])[0]  # type: ignore[index]
+        joint = re.findall(r"-{1,3}|.", core[at:], re.DOTALL)[0]
         after = core[at + len(joint) : at + len(joint) + 1]
         if after and is_letter(after):
             return joint

@@ -228,7 +228,8 @@ def _zstandard(content: bytes) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.CompressedOutputStream(sink, "zstd") as stream:
         stream.write(content)
-    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
 
 
 TEXT = b"".join(b"line %d\n" % number for number in range(50))
@@ -248,7 +249,8 @@ def test_any_bytes_are_a_packed_file_or_told(form: str, data: st.DataObject) -> 
 def _written(write: Callable[[pa.Table, Any], None]) -> bytes:
     sink = pa.BufferOutputStream()
     write(pa.table({"text": ["one", "two", None], "n": [1.5, None, 2.0]}), sink)
-    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
 
 
 def _write_arrow(table: pa.Table, sink: Any) -> None:

