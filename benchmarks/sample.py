@@ -30,7 +30,7 @@ from benchmarks._figures import cpu_seconds, print_figure
 from benchmarks._peers import run_peer
 from workbench.core.artifact import Artifact
 from workbench.core.laws import FolderRun
-from workbench.data.sample import SampleSpec
+from workbench.data.sampling.stage import SampleSpec
 
 _BENCH = "sample"
 _PORTION = 50_000

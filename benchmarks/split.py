@@ -27,7 +27,7 @@ from benchmarks._peers import run_peer
 from workbench.core.artifact import Artifact
 from workbench.core.laws import FolderRun
 from workbench.data.records import read_records
-from workbench.data.split import SplitSpec
+from workbench.data.split.stage import SplitSpec
 
 _BENCH = "split"
 _TEST = 0.2

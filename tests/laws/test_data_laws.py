@@ -21,12 +21,11 @@ from workbench.core.spec import Spec
 from workbench.data.clean.spec import CleanSpec
 from workbench.data.clean.undo import UndoSpec
 from workbench.data.clean.what_if import WhatIf
-from workbench.data.dealing import deal_groups
 from workbench.data.duplicates import near_duplicates
 from workbench.data.integrate import IntegrateSpec
 from workbench.data.records import SCHEMA, read_records
 from workbench.data.rules.personal_data import redact
-from workbench.data.sample import SampleSpec, apportion
+from workbench.data.sampling.stage import SampleSpec, apportion
 from workbench.data.sources.csv import CsvSource
 from workbench.data.sources.html import HtmlSource
 from workbench.data.sources.jsonl import JsonlSource
@@ -34,7 +33,8 @@ from workbench.data.sources.laws import SourceLaws
 from workbench.data.sources.lines import LinesSource
 from workbench.data.sources.parquet import ParquetSource
 from workbench.data.sources.sql import SqlSource
-from workbench.data.split import SplitSpec
+from workbench.data.split.dealing import deal_groups
+from workbench.data.split.stage import SplitSpec
 from workbench.data.tokens import as_texts
 
 FEW = settings(max_examples=10)

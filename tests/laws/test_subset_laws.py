@@ -20,17 +20,17 @@ from workbench.core.artifact import Artifact
 from workbench.core.laws import FolderRun, StageLaws
 from workbench.core.spec import Spec
 from workbench.data import records
-from workbench.data.dealing import cut_by_time, join_groups, later_relatives
 from workbench.data.duplicates import near_duplicates
 from workbench.data.ngrams import hash_grams, split_terms
 from workbench.data.order import as_uniform, first_by, hash_order, hash_strings
 from workbench.data.profile import merge, profile
-from workbench.data.record_time import UNDATED, parse_times
 from workbench.data.records import read_records, write_partition
-from workbench.data.sample import SampleSpec
 from workbench.data.sampling.coverage import k_centre, on_grid, stratified_by_score
 from workbench.data.sampling.draw import draw_by_log_weight, draw_weighted
-from workbench.data.split import SplitSpec
+from workbench.data.sampling.stage import SampleSpec
+from workbench.data.split.dealing import cut_by_time, join_groups, later_relatives
+from workbench.data.split.record_time import UNDATED, parse_times
+from workbench.data.split.stage import SplitSpec
 from workbench.data.subsets import gather_rows, save_codes, write_subsets
 from workbench.data.tokens import as_texts
 from workbench.data.transform.options import TransformSpec

@@ -13,7 +13,7 @@ from data_sets import data_set
 from workbench.core.errors import DataError, SpecError
 from workbench.core.laws import FolderRun
 from workbench.data.records import read_records
-from workbench.data.sample import SampleSpec, apportion
+from workbench.data.sampling.stage import SampleSpec, apportion
 
 TEXTS = [f"text {n}" for n in range(100)]
 LABELS = ["a"] * 70 + ["b"] * 20 + [None] * 10

@@ -14,7 +14,7 @@ from workbench.core.artifact import Artifact
 from workbench.core.errors import DataError, SpecError
 from workbench.core.laws import FolderRun
 from workbench.data.records import read_records
-from workbench.data.split import SplitSpec
+from workbench.data.split.stage import SplitSpec
 
 WORDS = ["red", "orange", "yellow", "green", "blue", "violet", "black", "white", "grey", "pink"]
 

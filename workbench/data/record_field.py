@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -132,3 +134,15 @@ def _known_names(dataset: Artifact) -> set[str]:
                 names |= set(found) if isinstance(found, dict) else set()
         break
     return names - set(_JSON_COLUMNS)
+
+
+def encode(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """Return each value's place among the sorted distinct ones (null: -1), and those."""
+    encoded = column.combine_chunks().dictionary_encode()
+    names = np.array(encoded.dictionary.to_pylist(), dtype=object)
+    codes = encoded.indices.fill_null(-1).to_numpy().astype(np.int64)
+    by_name = np.argsort(names, kind="stable")
+    place = np.empty(len(names) + 1, np.int64)
+    place[by_name] = np.arange(len(names))
+    place[-1] = -1
+    return place[codes], names[by_name].tolist()

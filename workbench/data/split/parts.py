@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from workbench.data.dealing import cut_by_time, deal_groups, join_groups, later_relatives
-from workbench.data.record_time import UNDATED
+from workbench.data.record_field import encode
+from workbench.data.split.dealing import cut_by_time, deal_groups, join_groups, later_relatives
+from workbench.data.split.record_time import UNDATED
 
 UNLABELLED = "unlabelled"
 REPEATS = "repeats"
@@ -120,18 +121,6 @@ def _ranks(order: Integers) -> Integers:
     ranks = np.empty(len(order), np.int64)
     ranks[order] = np.arange(len(order))
     return ranks
-
-
-def encode(column: pa.ChunkedArray) -> tuple[Integers, list[str]]:
-    """Return each value's place among the sorted distinct ones (null: -1), and those."""
-    encoded = column.combine_chunks().dictionary_encode()
-    names = np.array(encoded.dictionary.to_pylist(), dtype=object)
-    codes = encoded.indices.fill_null(-1).to_numpy().astype(np.int64)
-    by_name = np.argsort(names, kind="stable")
-    place = np.empty(len(names) + 1, np.int64)
-    place[by_name] = np.arange(len(names))
-    place[-1] = -1
-    return place[codes], names[by_name].tolist()
 
 
 def with_groups(keeper: Integers, values: pa.ChunkedArray) -> Integers:

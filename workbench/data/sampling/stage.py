@@ -23,9 +23,8 @@ from workbench.core.spec import (
     parse_reference,
 )
 from workbench.data.order import Hashes, Rows, first_by, hash_strings
-from workbench.data.parts import encode
 from workbench.data.profile import Profile, profile, profile_without_texts
-from workbench.data.record_field import FIELD_HELP, FieldName, read_field
+from workbench.data.record_field import FIELD_HELP, FieldName, encode, read_field
 from workbench.data.records import PARTITION_ROWS, check_sources, partitions, write_records
 from workbench.data.sampling.coverage import difficulty, k_centre, on_grid, stratified_by_score
 from workbench.data.sampling.draw import (

@@ -19,7 +19,10 @@ from workbench.core.errors import DataError
 from workbench.core.registry import stage
 from workbench.core.spec import ArtifactName, DatasetRef, Spec, option, parse_reference
 from workbench.data.order import hash_order
-from workbench.data.parts import (
+from workbench.data.record_field import FIELD_HELP, FieldName, encode, read_field
+from workbench.data.records import check_sources, read_records
+from workbench.data.rules.duplicate import JaccardThreshold
+from workbench.data.split.parts import (
     REPEATS,
     RESERVED,
     UNDATED_PART,
@@ -27,14 +30,10 @@ from workbench.data.parts import (
     Candidates,
     among,
     choose_parts,
-    encode,
     with_groups,
 )
-from workbench.data.record_field import FIELD_HELP, FieldName, read_field
-from workbench.data.record_time import UNDATED, parse_times
-from workbench.data.records import check_sources, read_records
-from workbench.data.relatives import find_relatives
-from workbench.data.rules.duplicate import JaccardThreshold
+from workbench.data.split.record_time import UNDATED, parse_times
+from workbench.data.split.relatives import find_relatives
 from workbench.data.subset_report import write_split_report
 from workbench.data.subsets import LEFT_OUT, save_codes, write_subsets
 
