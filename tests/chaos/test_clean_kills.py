@@ -50,7 +50,7 @@ def statistics(run: Run) -> dict[str, object]:
 def wait_out(run: Run) -> Run:
     """Wait for a run; one that lost five workers without a finished part asks for a human."""
     while run.wait(120).state == "failed":
-        assert "died" in run.record()["error"]["message"], run.record()["error"]
+        assert "The worker died" in run.record()["error"]["what"], run.record()["error"]
         run.resume()
     return run
 
