@@ -333,7 +333,7 @@ def test_the_same_bytes_come_out_however_sources_are_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from workbench.data import records
-    from workbench.data.sources import files, part
+    from workbench.data.sources import files, part, text_files
 
     monkeypatch.setattr(records, "PARTITION_ROWS", 70)
     monkeypatch.setattr(records, "PARTITION_BYTES", 1_000)
@@ -342,7 +342,8 @@ def test_the_same_bytes_come_out_however_sources_are_cut(
     source = {"kind": "lines", "name": "s", "path": str(tmp_path / "*.txt")}
     made = []
     for number, (most_bytes, batch_rows) in enumerate([(1 << 20, 1000), (300, 7), (5000, 33)]):
-        monkeypatch.setattr(files, "PART_BYTES", most_bytes)
+        for module in (files, text_files):
+            monkeypatch.setattr(module, "PART_BYTES", most_bytes)
         monkeypatch.setattr(part, "_BATCH_ROWS", batch_rows)
         monkeypatch.setattr(part, "_READ_ROWS", batch_rows)
         run = FolderRun(tmp_path / f"{number}")

@@ -23,7 +23,7 @@ from workbench.core.errors import DataError, SpecError
 from workbench.core.laws import FolderRun
 from workbench.data.integrate import IntegrateSpec
 from workbench.data.records import read_records
-from workbench.data.sources import files
+from workbench.data.sources import files, text_files
 from workbench.data.sources.fetch import fetch_again
 from workbench.data.sources.files import FileSource
 from workbench.data.sources.json_values import BadJson, array_elements
@@ -266,7 +266,8 @@ def test_a_line_of_any_length_is_never_held(tmp_path: Path) -> None:
 def test_a_big_file_is_cut_into_parts_that_hold_its_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(files, "PART_BYTES", 1_000)
+    for module in (files, text_files):
+        monkeypatch.setattr(module, "PART_BYTES", 1_000)
     path = tmp_path / "a"
     lines = [json.dumps({"text": f"number {n} " * (n % 7)}) for n in range(300)]
     path.write_text("text\n" * (kind == "csv") + "\n".join(lines))

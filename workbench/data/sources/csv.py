@@ -11,7 +11,6 @@ from pydantic import BeforeValidator, Field
 
 from workbench.core.errors import DataError
 from workbench.core.spec import option
-from workbench.data.sources.files import TextFileSource, TextLine
 from workbench.data.sources.locations import MatchedFile
 from workbench.data.sources.source import (
     RAW_CHARACTERS,
@@ -20,6 +19,7 @@ from workbench.data.sources.source import (
     SourceRow,
     raw_hash,
 )
+from workbench.data.sources.text_files import TextFileSource, TextLine
 
 _HEAD_BYTES = 1 << 16
 _MOST_READ_AGAIN = 8  # times what was read

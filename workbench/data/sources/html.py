@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from workbench.core.spec import option
-from workbench.data.sources.files import TextFileSource
 from workbench.data.sources.locations import MatchedFile
 from workbench.data.sources.pages import Page, PageSource, element_of
 from workbench.data.sources.source import Rejected, SourceRow
+from workbench.data.sources.text_files import TextFileSource
 
 
 class HtmlSource(PageSource, TextFileSource):

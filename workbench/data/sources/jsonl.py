@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from workbench.core.errors import DataError, nearest_name
 from workbench.core.spec import option
-from workbench.data.sources.files import TextFileSource, TextLine
 from workbench.data.sources.json_values import BadJson, array_elements, at_path, parse
 from workbench.data.sources.locations import MatchedFile
 from workbench.data.sources.source import (
@@ -19,6 +18,7 @@ from workbench.data.sources.source import (
     plain,
     raw_hash,
 )
+from workbench.data.sources.text_files import TextFileSource, TextLine
 
 _MOST_DOCUMENT_BYTES = 1 << 30  # of one JSON text with records somewhere inside: it is read whole
 

@@ -8,9 +8,10 @@ from typing import Literal
 
 from workbench.core.errors import DataError
 from workbench.core.spec import LocalPath, option
-from workbench.data.sources.files import TextFileSource, hash_files
+from workbench.data.sources.files import hash_files
 from workbench.data.sources.locations import MatchedFile
 from workbench.data.sources.source import Part, Rejected, SourceRow, raw_hash
+from workbench.data.sources.text_files import TextFileSource
 
 
 class LinesSource(TextFileSource):

@@ -7,9 +7,9 @@ from typing import Literal
 
 from workbench.core.spec import option
 from workbench.data.sources.encoding import reason_of
-from workbench.data.sources.files import TextFileSource
 from workbench.data.sources.locations import MatchedFile
 from workbench.data.sources.source import RAW_CHARACTERS, Rejected, SourceRow, raw_hash
+from workbench.data.sources.text_files import TextFileSource
 
 
 class TextsSource(TextFileSource):

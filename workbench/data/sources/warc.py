@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.errors import DataError
 from workbench.core.spec import option
-from workbench.data.sources.files import TextFileSource
 from workbench.data.sources.locations import MatchedFile
 from workbench.data.sources.pages import Page, PageSource, element_of, is_page_type
 from workbench.data.sources.raw_lines import skip_to
 from workbench.data.sources.source import Rejected, SourceRow
+from workbench.data.sources.text_files import TextFileSource
 
 if TYPE_CHECKING:
     from fastwarc.warc import WarcRecord
