@@ -315,6 +315,9 @@ def test_a_disk_that_others_fill_stops_the_queue_with_a_reason_and_loses_no_run(
         for number in range(100):  # a page or two may still fit into what is allocated
             own.submit(NothingSpec(tag=f"no room {number}" + "x" * 4_000))
     assert "catalog.sqlite" in caught.value.where
+    for worker in own.workers():
+        worker.kill()
+    wait_until(lambda: "disk is full" in own.status()["pool"], "the status says what holds it up")
     assert own.run_records(), "what is there can still be read"
     (mount_point / "somebody-elses").unlink()
     wait_until(lambda: run.state in ("succeeded", "failed"), "the run ends", 120)
@@ -323,6 +326,27 @@ def test_a_disk_that_others_fill_stops_the_queue_with_a_reason_and_loses_no_run(
         run.resume().wait(120)
     assert run.state == "succeeded"
     assert set(diary.read_text().split()) == {str(number) for number in range(40)}
+    own.down()
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_of_a_disk_it_has_filled_is_healed_in_the_room_it_took(
+    mount_point: Path, start_workspace: StartWorkspace, tmp_path: Path
+) -> None:
+    mount_memory(mount_point, "size=24m")
+    (tmp_path / "workspace-0").symlink_to(mount_point)
+    own = start_workspace(slots=1)
+    diary = tmp_path / "diary"
+    run = own.submit(CountSpec(tag="greedy", parts=20, seconds=0.2, diary=str(diary)))
+    wait_until(lambda: len(diary.read_text().split()) > 3 if diary.exists() else False, "it runs")
+    begun = own.root / "runs" / run.run_id / "partial-1" / "begun"
+    begun.parent.mkdir(exist_ok=True)
+    _fill(begun)
+    for worker in own.workers():
+        worker.kill()
+    assert run.wait(120).state == "succeeded"
+    assert not begun.exists()
+    assert own.status()["pool"] == "running"
     own.down()
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from kept_workspace import KeptWorkspace, address_of
 
@@ -18,6 +19,7 @@ from workbench.core.artifact import Draft
 from workbench.core.errors import ResourceError
 from workbench.daemon.backup import write_backup
 from workbench.daemon.restore import restore_backup
+from workbench.data.duplicates.columns import create_column, load_column
 
 KINDS = ["backup", "backup.tar"]
 _SIZE = 2_000_000
@@ -208,3 +210,11 @@ def test_no_room_for_a_local_copy_is_not_the_fault_of_the_object_store(
     assert str(disk.root) in caught.value.where
     disk.clear()
     assert (reader.localise(address_of(made)) / "rows.txt").read_text() == "a" * 10_000
+
+
+def test_a_column_that_finds_no_room_is_refused_before_it_is_filled(disk: SmallDisk) -> None:
+    with pytest.raises(OSError, match="No space left"):
+        create_column(disk.root / "column.npy", np.int64, _SIZE)
+    (disk.root / "column.npy").unlink()
+    create_column(disk.root / "column.npy", np.int64, _SIZE // 16)[:] = 7
+    assert load_column(disk.root / "column.npy", np.int64).sum() == 7 * (_SIZE // 16)

@@ -151,13 +151,17 @@ class Service:
             "workspace": str(self.root),
             "pid": os.getpid(),
             "uptime_seconds": round(time.time() - self._started_at, 1),
-            "pool": self.pool_state,
+            "pool": self._pool_state(),
             "slots": self.pool.num_slots,
             "slots_alive": len(self.pool.slots()),
             "slots_busy": self.dispatcher.busy_slots(),
             "unfinished_runs": self.store.num_unfinished(),
             "deployments": len(self.deployments.all()),
         }
+
+    def _pool_state(self) -> str:
+        trouble = self.dispatcher.trouble
+        return f"held up: {trouble}" if trouble and self.pool_state == "running" else self.pool_state
 
     def _clear_away(self) -> None:
         """Delete the working folders of runs that succeeded just before their worker was killed."""

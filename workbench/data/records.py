@@ -30,6 +30,9 @@ SCHEMA = pa.schema(
         pa.field("extra", pa.string()),  # other columns of the source, as JSON
     ]
 )
+# Columns of few different values: kept as places in a dictionary. For texts, ids and token ids a
+# dictionary only costs time, when they are written and when they are read.
+REPETITIVE = ["label", "label_scheme", "source", "language"]
 PARTITION_ROWS = 100_000
 PARTITION_BYTES = 64 << 20  # of text: long texts make partitions of fewer records
 
@@ -158,7 +161,7 @@ def write_partition(path: Path, table: pa.Table) -> None:
 
     The same rows give the same bytes, in however many chunks the table holds them.
     """
-    pq.write_table(table.combine_chunks(), path, compression="zstd", store_schema=True)
+    pq.write_table(table.combine_chunks(), path, compression="zstd", use_dictionary=REPETITIVE)
 
 
 def num_rows_of(files: Sequence[Path]) -> list[int]:

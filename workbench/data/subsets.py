@@ -17,7 +17,13 @@ import pyarrow.parquet as pq
 from workbench.core.artifact import Artifact, Draft
 from workbench.core.context import RunContext
 from workbench.data.profile import Profile, merge, profile
-from workbench.data.records import partition_ends, partitions, text_bytes, write_partition
+from workbench.data.records import (
+    REPETITIVE,
+    partition_ends,
+    partitions,
+    text_bytes,
+    write_partition,
+)
 
 LEFT_OUT = -1
 
@@ -26,8 +32,6 @@ Rows = npt.NDArray[np.int64]
 _CODES = "codes.npy"
 _CUT, _BATCHES, _SIZES = "cut.arrow", "batches.json", "sizes.npy"
 _PART, _PROFILE = "part.parquet", "profile.json"
-# Read as places in a dictionary: most rows are not taken, and need no strings.
-_REPETITIVE = ["label", "label_scheme", "source", "language"]
 _SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 
 
@@ -110,7 +114,8 @@ def gather_rows(dataset: Artifact, rows: Rows, columns: list[str] | None = None)
 
 def take_rows(path: Path, rows: Rows, columns: list[str] | None = None) -> pa.Table:
     """Return these rows (ascending) of a partition; row groups that hold none are not read."""
-    with pq.ParquetFile(path, read_dictionary=_REPETITIVE) as file:
+    # Most rows are not taken, and need no strings: places in a dictionary will do.
+    with pq.ParquetFile(path, read_dictionary=REPETITIVE) as file:
         sizes = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
         starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         bounds = np.searchsorted(rows, starts)

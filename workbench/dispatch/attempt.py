@@ -19,6 +19,7 @@ from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
+from pathlib import Path
 from typing import Any
 
 from workbench.core.artifact import Artifact
@@ -78,8 +79,7 @@ def _place(order: dict[str, Any]) -> str:
 def _end(run: RemoteRun, outcome: str, body: dict[str, Any]) -> str:
     """Clear away what nobody can use any more, then report the outcome."""
     # First the files: where the disk is full, the report itself needs the room.
-    for unfinished in ("partial", "staging"):
-        shutil.rmtree(run.folder / f"{unfinished}-{run.term}", ignore_errors=True)
+    clear_unfinished(run.folder, run.term)
     # A superseded attempt may not speak for its run any more; the newer one does. Where the daemon
     # cannot record the outcome, it takes the run back as soon as this process is done.
     with suppress(WorkbenchError):
@@ -88,6 +88,12 @@ def _end(run: RemoteRun, outcome: str, body: dict[str, Any]) -> str:
         if outcome == "committed":
             shutil.rmtree(run.folder, ignore_errors=True)
     return outcome
+
+
+def clear_unfinished(folder: Path, term: int) -> None:
+    """Delete what an attempt that is over had begun and not made durable."""
+    for unfinished in ("partial", "staging"):
+        shutil.rmtree(folder / f"{unfinished}-{term}", ignore_errors=True)
 
 
 @contextmanager

@@ -12,10 +12,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from workbench.core.errors import WorkbenchError
-from workbench.dispatch.attempt import run_attempt
+from workbench.dispatch.attempt import clear_unfinished, run_attempt
 from workbench.dispatch.coordinator import CoordinatorProcess
 from workbench.pool.local import LocalPool, Sent
 from workbench.queue.placement import PlacedRun, Preempt, Start, place
@@ -34,6 +35,7 @@ class LiveAttempt:
     run_id: str
     term: int
     slots: tuple[str, ...]
+    folder: Path | None = None  # where it works
     coordinator: CoordinatorProcess | None = None
     sent: Sent | None = None
     stop_asked_at: float | None = None
@@ -60,6 +62,7 @@ class Dispatcher:
         self._announce = announce
         self._stop_seconds = stop_seconds
         self._live: dict[str, LiveAttempt] = {}
+        self.trouble = ""  # why the last turn failed
         self._lock = threading.RLock()
         self._bell = threading.Event()
         self._closing = False
@@ -109,9 +112,11 @@ class Dispatcher:
             self._bell.clear()
             try:
                 waiting = self._turn()
-            except Exception:
+                self.trouble = ""
+            except Exception as error:
                 # The loop must outlive any one failure; the next turn starts from the store.
                 LOG.exception("dispatching failed; trying again")
+                self.trouble = error.what if isinstance(error, WorkbenchError) else repr(error)
                 time.sleep(_WATCH_SECONDS)
                 self.ring()
 
@@ -171,6 +176,7 @@ class Dispatcher:
         return True
 
     def _send(self, attempt: LiveAttempt, order: dict[str, Any]) -> None:
+        attempt.folder = Path(order["folder"])
         if attempt.slots:
             attempt.sent = self._pool.submit(run_attempt, order, attempt.slots[0])
             attempt.sent.future.add_done_callback(lambda f: self._note_gone(attempt, _cause(f)))
@@ -194,6 +200,9 @@ class Dispatcher:
             if attempt.sent is not None and self._pool.has_left(attempt.sent.worker):
                 attempt.gone = attempt.gone or "worker died"
             if attempt.gone:
+                if attempt.folder is not None:
+                    # First the files: where they have filled the disk, the record needs the room.
+                    clear_unfinished(attempt.folder, attempt.term)
                 self._store.lose(attempt.run_id, attempt.term, attempt.gone)
                 self.ended(attempt.run_id, attempt.term)
                 self._announce()

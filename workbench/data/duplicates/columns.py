@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -54,8 +55,15 @@ def save_column(path: Path, values: Column) -> None:
 
 
 def create_column(path: Path, dtype: npt.DTypeLike, num_rows: int) -> Column:
-    """Open a new column that is filled in place, in the file's pages rather than in memory."""
+    """Open a new column that is filled in place, in the file's pages rather than in memory.
+
+    Raises:
+        OSError: the disk has no room for all of it.
+    """
     column: Column = npy.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=(num_rows,))
+    # Taken now: a mapped page that finds no room when it is written ends the process (SIGBUS).
+    with path.open("rb+") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return column
 
 
