@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from widgets.fields import FormField, fields_of, number_text, running_fields
 from workbench.core.copy_as import given_values, stage_name
 from workbench.core.errors import SpecError, nearest_name
-from workbench.core.spec import Spec
+from workbench.core.spec import Spec, plain_complaint
 
 # What stands in a field: a text, a tick, or, for a list of Specs, a form for each of its items.
 Raw: TypeAlias = "str | bool | tuple[FormModel, ...]"
@@ -373,7 +373,7 @@ def _field_error(known: FormField, detail: dict[str, Any]) -> FieldError:
 
 def _message(detail: Mapping[str, Any]) -> str:
     """Return pydantic's complaint without its prefix for raised errors."""
-    message = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    message = plain_complaint(str(detail["msg"]))
     return message[:1].upper() + message[1:]
 
 

@@ -606,8 +606,8 @@ def test_two_sources_of_one_name_are_refused() -> None:
 
 def test_a_kind_that_does_not_exist_is_refused() -> None:
     with pytest.raises(SpecError) as caught:
-        IntegrateSpec.parse({"sources": [{"kind": "exel", "name": "a", "path": "x"}]})
-    assert "'csv'" in caught.value.what
+        IntegrateSpec.parse({"sources": [{"kind": "workbook", "name": "a", "path": "x"}]})
+    assert caught.value.next_step.startswith("Known: arrow, cell, csv")
 
 
 def test_every_field_of_every_kind_is_explained() -> None:
@@ -685,3 +685,31 @@ def test_article_pages_give_their_gold_bodies(tmp_path: Path) -> None:
 
 def test_specs_are_frozen_specs() -> None:
     assert issubclass(IntegrateSpec, Spec)
+
+
+@pytest.mark.parametrize(
+    ("source", "what", "next_step"),
+    [
+        ({"kind": "cvs", "name": "a", "path": "a.csv"}, "unknown 'kind': 'cvs'", "'csv'"),
+        ({"kind": "csv", "name": "a", "pth": "a.csv"}, "has no parameter 'pth'", "'path'"),
+        ({"kind": "sql", "name": "a", "url": "sqlite:///a", "tabel": "t"}, "'tabel'", "'table'"),
+    ],
+)
+def test_what_is_mistyped_inside_a_source_is_told_with_the_nearest_right_name(
+    source: dict[str, str], what: str, next_step: str
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        IntegrateSpec.parse({"name": "x", "sources": [source]})
+    assert what in caught.value.what
+    assert caught.value.next_step == f"Did you mean {next_step}?"
+    assert caught.value.where.startswith("sources.0")
+    assert "{" not in caught.value.what, "no table is poured into a message"
+
+
+def test_what_is_said_of_a_whole_source_is_the_complaint_alone() -> None:
+    writing = {"kind": "sql", "name": "a", "url": "sqlite:///a", "query": "delete from t"}
+    with pytest.raises(SpecError) as caught:
+        IntegrateSpec.parse({"name": "x", "sources": [writing]})
+    assert caught.value.what == (
+        "IntegrateSpec.sources.0.sql: a query must begin with SELECT or WITH: sources are only read"
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Self, Union, get_args, get_origin
@@ -230,24 +230,66 @@ def _map_references(
 
 
 def _spec_error(spec: type[Spec], error: ValidationError) -> SpecError:
-    """Turn pydantic's first complaint into what, where, and the nearest right name or bound."""
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or spec.__name__
+    """Turn pydantic's first complaint into what, where, and the nearest right name or bound.
+
+    A name that is not known comes before one that is missing: it may be the missing one, mistyped.
+    """
+    complaints = error.errors(include_url=False)
+    first = min(complaints, key=lambda complaint: complaint["type"] != "extra_forbidden")
+    location, kind, value = first["loc"], first["type"], first.get("input")
+    where = ".".join(map(str, location)) or spec.__name__
     more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
-        return SpecError(
-            f"{spec.__name__} has no parameter {where!r}{more}",
-            where=where,
-            next_step=nearest_name(where, spec.model_fields),
-        )
-    if first["type"] == "missing":
+    if kind == "extra_forbidden":
+        *parents, name = map(str, location)
+        owner = ".".join([spec.__name__, *parents])
+        return SpecError(f"{owner} has no parameter {name!r}{more}", where=where,
+                         next_step=nearest_name(name, _names_at(spec, location[:-1])))  # fmt: skip
+    if kind == "missing":
         return SpecError(f"{spec.__name__} needs {where!r}{more}", where=where,
                          next_step=f"Give {where}.")  # fmt: skip
-    return SpecError(
-        f"{spec.__name__}.{where}: {first['msg']}, got {first.get('input')!r}{more}",
-        where=where,
-        next_step=_bounds_of(spec, where),
-    )
+    if kind == "union_tag_invalid":
+        facts = first["ctx"]
+        known = [tag.strip(" '") for tag in facts["expected_tags"].split(",")]
+        return SpecError(
+            f"{spec.__name__}.{where} has an unknown {facts['discriminator']}: "
+            f"{facts['tag']!r}{more}",
+            where=where,
+            next_step=nearest_name(str(facts["tag"]), known),
+        )
+    complaint = plain_complaint(first["msg"])
+    # A whole model is no answer to what is wrong in it.
+    got = "" if isinstance(value, dict | BaseModel) else f", got {value!r}"
+    return SpecError(f"{spec.__name__}.{where}: {complaint}{got}{more}", where=where,
+                     next_step=_bounds_of(spec, where))  # fmt: skip
+
+
+def plain_complaint(message: str) -> str:
+    """Return one of pydantic's messages without the name of the exception behind it."""
+    return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+
+
+def _names_at(spec: type[BaseModel], location: Sequence[int | str]) -> list[str]:
+    """Return the fields of the model at a place inside a Spec, as pydantic names that place."""
+    models = [spec]
+    for step in location:
+        inner = [model.model_fields[step].annotation for model in models
+                 if step in model.model_fields]  # fmt: skip
+        if inner:
+            models = [model for annotation in inner for model in _models_in(annotation)]
+        elif isinstance(step, str):  # the tag by which one of several models was chosen
+            models = [model for model in models if _has_tag(model, step)]
+    return [name for model in models for name in model.model_fields]
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
+
+
+def _has_tag(model: type[BaseModel], tag: str) -> bool:
+    literals = (get_args(field.annotation) for field in model.model_fields.values())
+    return any(tag in values for values in literals)
 
 
 def _bounds_of(spec: type[Spec], name: str) -> str:

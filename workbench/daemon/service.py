@@ -161,7 +161,8 @@ class Service:
 
     def _pool_state(self) -> str:
         trouble = self.dispatcher.trouble
-        return f"held up: {trouble}" if trouble and self.pool_state == "running" else self.pool_state
+        is_held_up = trouble and self.pool_state == "running"
+        return f"held up: {trouble}" if is_held_up else self.pool_state
 
     def _clear_away(self) -> None:
         """Delete the working folders of runs that succeeded just before their worker was killed."""
