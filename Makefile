@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Where the demo and the notebooks of this checkout keep their work.
 export WORKBENCH_WORKSPACE ?= $(CURDIR)/.workbench
 
-.PHONY: help demo lab test test-fast check format notebooks bench bench-full real clean
+.PHONY: help demo lab test test-fast check format notebooks bench bench-full simulate real clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ bench: $(VENV)/.test  ## One benchmark: make bench NAME=spine
 
 bench-full: $(VENV)/.test  ## Every benchmark, without a limit of time
 	$(BIN)/python -m benchmarks --full $(NAME)
+
+simulate: $(VENV)/.test  ## The scheduling policy on a million runs, in virtual time
+	$(BIN)/python -m benchmarks --full simulate
 
 real: $(VENV)/.demo  ## The same pipeline on the real sets in ../shared/data
 	$(BIN)/python tools/real/load_reviews.py ../shared/data/uci_sentences .workbench/reviews.sqlite

@@ -394,6 +394,21 @@ class Workspace:
         found: dict[str, Any] = self.client.get("/status")
         return found
 
+    def pool(self) -> dict[str, Any]:
+        """Return every slot with its run, and every waiting run in order, with why it waits."""
+        found: dict[str, Any] = self.client.get("/pool")
+        return found
+
+    def forecast(self, slots: int | None = None) -> list[dict[str, Any]]:
+        """Foretell when each run starts and ends, in seconds from now.
+
+        ``slots`` is how many there would be; by default those of the pool. A run is taken to need
+        as long as the newest of its stage did (``is_guess``: none has ended yet).
+        """
+        query = "" if slots is None else f"?slots={slots}"
+        found: list[dict[str, Any]] = self.client.get(f"/pool/forecast{query}")
+        return found
+
     def open(self, target: str | None = None) -> Any:
         """Show the studio on this workspace (in a notebook)."""
         return load_view("open")(target, self)

@@ -185,6 +185,37 @@ def show_status(_options: argparse.Namespace) -> int:
     return 0
 
 
+def show_pool(_options: argparse.Namespace) -> int:
+    """Print the slots and who holds them, then who waits and why."""
+    found = Workspace().pool()
+    slots = [
+        [one["slot"], one["host"], (one["run_id"] or "free") if one["alive"] else "starting"]
+        for one in found["slots"]
+    ]
+    print_table(["slot", "host", "run"], slots)
+    if found["waiting"]:
+        print()
+        lines = [
+            [str(one["place"]), one["run_id"], one["stage"], str(one["priority"]),
+             one["submitted_by"], one["reason"]]
+            for one in found["waiting"]
+        ]  # fmt: skip
+        print_table(["place", "run", "stage", "priority", "by", "why it waits"], lines)
+    return 0
+
+
+def show_forecast(options: argparse.Namespace) -> int:
+    """Print when each run would start and end, now or with another number of slots."""
+    found = Workspace().forecast(options.slots)
+    lines = [
+        [one["run_id"], one["stage"], f"{one['starts_in']:.0f} s", f"{one['ends_in']:.0f} s",
+         "no run of this stage has ended yet" if one["is_guess"] else ""]
+        for one in found
+    ]  # fmt: skip
+    print_table(["run", "stage", "starts in", "ends in", ""], lines)
+    return 0
+
+
 def list_pipelines(_options: argparse.Namespace) -> int:
     """Print the shipped pipelines."""
     from workbench.pipeline.files import shipped_pipelines

@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     add("up", commands.start_daemon, "start the workspace's daemon")
     add("down", commands.stop_daemon, "stop the daemon; unfinished runs go on after the next up")
     add("status", commands.show_status, "say what the daemon is doing")
+    _add_pool(add("pool", commands.show_pool, "say who holds the slots, and who waits and why"))
     _add_pipeline(add("pipeline", commands.list_pipelines, "run a pipeline of notebooks"))
     rescore = add("rescore", commands.rescore, "recompute a report's figures from its predictions")
     rescore.add_argument("reference", help="an evaluation report, such as evaluation@latest")
@@ -106,6 +107,15 @@ def _add_runs(parser: argparse.ArgumentParser) -> None:
     leaf.add_argument("run_id", metavar="ID")
     leaf.add_argument("priority", type=int, help="-100 to 100")
     leaf.set_defaults(command=commands.act_on_run, verb="priority")
+
+
+def _add_pool(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(metavar="VERB")
+    help = "say when each run would start and end"
+    leaf = verbs.add_parser("forecast", help=help, description=help)
+    leaf.add_argument("--slots", type=int, metavar="NUMBER",
+                      help="with so many slots (default: those of the pool)")  # fmt: skip
+    leaf.set_defaults(command=commands.show_forecast)
 
 
 def _add_pipeline(parser: argparse.ArgumentParser) -> None:

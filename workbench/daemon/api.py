@@ -33,6 +33,7 @@ from workbench.queue.states import TERMINAL, RunEvent, RunState
 from workbench.queue.store import SupersededError
 
 LOG = logging.getLogger(__name__)
+_MOST_SLOTS = 1_024  # in a forecast
 _LOOK_AGAIN_SECONDS = 5.0  # while a client waits, also if nothing has rung
 _STATUS_OF_FAMILY = {"spec": 422, "data": 422, "resource": 503, "stage": 500, "bug": 500}
 
@@ -46,6 +47,8 @@ def make_app(service: Service, token: str) -> Starlette:
     table: list[tuple[str, str, Handler]] = [
         ("GET", "/status", api.status),
         ("POST", "/shutdown", api.shutdown),
+        ("GET", "/pool", api.get_pool),
+        ("GET", "/pool/forecast", api.get_forecast),
         ("GET", "/runs", api.list_runs),
         ("POST", "/runs", api.submit),
         ("GET", run, api.get_run),
@@ -120,6 +123,15 @@ class _Api:
     async def status(self, _request: Request) -> Response:
         return JSONResponse(await run_in_threadpool(self._service.status))
 
+    async def get_pool(self, _request: Request) -> Response:
+        return JSONResponse(await run_in_threadpool(self._service.pool_view.pool))
+
+    async def get_forecast(self, request: Request) -> Response:
+        slots = query_number(request, "slots", 0, 0, _MOST_SLOTS)
+        return JSONResponse(
+            await run_in_threadpool(self._service.pool_view.forecast, slots or None)
+        )
+
     async def shutdown(self, _request: Request) -> Response:
         self._service.ask_to_stop()
         return JSONResponse({"stopping": True})
@@ -190,6 +202,7 @@ class _Api:
         body = await read_body(request)
         arguments = (*_attempt(request), required(body, "key", str), required(body, "folder", str))
         folder = await run_in_threadpool(self._store.add_checkpoint, *arguments)
+        self._service.dispatcher.saved(arguments[0])
         self._service.bell.ring()
         return JSONResponse({"folder": folder})
 

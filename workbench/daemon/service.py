@@ -28,6 +28,7 @@ from workbench.core.registry import load_stage
 from workbench.daemon.bell import Bell
 from workbench.daemon.deployments import Deployments
 from workbench.daemon.keeping import Keeping
+from workbench.daemon.pool_view import PoolView
 from workbench.daemon.settings import Settings
 from workbench.daemon.submission import make_submission, read_inputs
 from workbench.dispatch.dispatcher import Dispatcher
@@ -60,6 +61,7 @@ class Service:
         self.dispatcher = Dispatcher(
             self.store, self.pool, self._make_order, self.bell.ring, settings.stop_seconds
         )
+        self.pool_view = PoolView(self.store, self.pool, self.dispatcher)
         self.pool_state = "starting"
         self._idle_seconds = settings.idle_minutes * 60
         self._pool_starter = threading.Thread(target=self._start_pool, name="pool", daemon=True)

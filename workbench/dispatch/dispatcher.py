@@ -16,14 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from workbench.core.errors import WorkbenchError
+from workbench.dispatch.allocation import Allocation
 from workbench.dispatch.attempt import clear_unfinished, run_attempt
 from workbench.dispatch.coordinator import CoordinatorProcess
 from workbench.pool.local import LocalPool, Sent
-from workbench.queue.placement import PlacedRun, Preempt, Start, place
+from workbench.queue.policy.scheduler import Standing
+from workbench.queue.policy.values import Preempt, Start
 from workbench.queue.states import RunState
 from workbench.queue.store import RunStore
 
 LOG = logging.getLogger(__name__)
+THIS_HOST = "local"
 _WATCH_SECONDS = 0.5  # the longest wait when nothing rings but attempts are live
 _IDLE_SECONDS = 5.0  # the same when nothing is: an idle daemon costs nothing
 
@@ -61,6 +64,7 @@ class Dispatcher:
         self._make_order = make_order
         self._announce = announce
         self._stop_seconds = stop_seconds
+        self._allocation = Allocation()
         self._live: dict[str, LiveAttempt] = {}
         self.trouble = ""  # why the last turn failed
         self._lock = threading.RLock()
@@ -102,6 +106,14 @@ class Dispatcher:
                 del self._live[run_id]
         self.ring()
 
+    def saved(self, run_id: str) -> None:
+        """Note that a run has made a checkpoint."""
+        self._allocation.note_saved(run_id)
+
+    def standings(self) -> list[Standing]:
+        """Return the waiting runs in order, and why each waits."""
+        return self._allocation.standings()
+
     # -- the loop ---------------------------------------------------------------------------------
 
     def _loop(self) -> None:
@@ -126,41 +138,32 @@ class Dispatcher:
         active = {run["run_id"]: run for run in self._store.active()}
         self._end_the_unwilling(active)
         waiting = self._store.waiting()
-        if not waiting:
-            return False
+        slots = dict.fromkeys(self._pool.slots(), THIS_HOST)
         started = 0
-        placed = self._placed(active)
-        for decision in place(waiting, placed, self._pool.slots(), self._pool.num_slots):
+        for decision in self._allocation.decide(
+            waiting, self._stopping(active), slots, self._pool.num_slots
+        ):
             if isinstance(decision, Preempt):
                 self._store.preempt(decision.run_id)
             else:
                 started += self._begin(decision)
         if started:
             self._announce()
-        return True
+        return bool(waiting)
 
-    def _placed(self, active: dict[str, dict[str, Any]]) -> list[PlacedRun]:
+    def _stopping(self, active: dict[str, dict[str, Any]]) -> dict[str, bool]:
+        """Return for each run with an attempt whether it was asked to stop."""
         with self._lock:
-            return [
-                PlacedRun(
-                    run_id=a.run_id,
-                    priority=active[a.run_id]["priority"] if a.run_id in active else 0,
-                    position=active[a.run_id]["position"] if a.run_id in active else 0,
-                    slots=a.slots,
-                    stopping=a.run_id not in active or _shall_stop(active[a.run_id]),
-                )
-                for a in self._live.values()
-                if a.slots
-            ]
+            return {
+                run_id: run_id not in active or _shall_stop(active[run_id]) for run_id in self._live
+            }
 
     def _begin(self, decision: Start) -> bool:
-        with self._lock:
-            if decision.run_id in self._live:
-                return False  # the attempt before this one has not let go of its slots yet
         try:
             run = self._store.start(decision.run_id, decision.slots)
-        except WorkbenchError:
-            return False  # paused or cancelled between decision and start
+        except WorkbenchError:  # paused or cancelled between decision and start
+            self._allocation.take_back(decision.run_id)
+            return False
         attempt = LiveAttempt(decision.run_id, run["term"], decision.slots)
         with self._lock:
             self._live[decision.run_id] = attempt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from workbench.core.artifact import Artifact
 from workbench.core.errors import ResourceError, SpecError, WorkbenchError
 from workbench.core.json_text import json_text
 from workbench.queue.journal import append_events, read_events
-from workbench.queue.placement import WaitingRun
+from workbench.queue.policy.values import Group, WaitingRun
 from workbench.queue.states import (
     ACTIVE,
     TERMINAL,
@@ -132,18 +133,30 @@ class RunStore:
 
     def waiting(self) -> list[WaitingRun]:
         """Return every run that could start now."""
-        query = sa.select(RUNS).where(RUNS.c.state == RunState.WAITING)
+        query = sa.select(*_PLACEMENT).where(RUNS.c.state == RunState.WAITING)
+        now = time.time()
         with self.database.read() as connection:
-            return [
-                WaitingRun(r.run_id, r.priority, r.position, 0 if r.coordinator else r.workers)
-                for r in connection.execute(query)
-            ]
+            return [_waiting_run(row, now) for row in connection.execute(query)]
 
     def active(self) -> list[dict[str, Any]]:
         """Return the runs that have an attempt now."""
         query = sa.select(RUNS).where(RUNS.c.state.in_(ACTIVE))
         with self.database.read() as connection:
             return [_record(row) for row in connection.execute(query)]
+
+    def typical_seconds(self, stage: str) -> float | None:
+        """Return how long the newest runs of a stage took (median); None where none has ended."""
+        took = (RUNS.c.ended_at - RUNS.c.started_at).label("took")
+        query = (
+            sa.select(took)
+            .where(RUNS.c.stage == stage, RUNS.c.state == RunState.SUCCEEDED)
+            .where(RUNS.c.cached == sa.false())
+            .order_by(RUNS.c.position.desc())
+            .limit(_NUM_TYPICAL)
+        )
+        with self.database.read() as connection:
+            seconds = [float(row.took) for row in connection.execute(query)]
+        return statistics.median(seconds) if seconds else None
 
     def num_unfinished(self) -> int:
         """Count the runs that are not over (paused ones are left out: they wait for a person)."""
@@ -497,6 +510,23 @@ class RunStore:
             .order_by(CHECKPOINTS.c.position)
         )
         return {row.key: row.folder for row in connection.execute(query)}
+
+
+_NUM_TYPICAL = 20  # runs of a stage that tell how long one takes
+
+# What decides when a run starts: a line of a thousand is read again and again.
+_PLACEMENT = (
+    RUNS.c.run_id, RUNS.c.position, RUNS.c.priority, RUNS.c.coordinator, RUNS.c.workers,
+    RUNS.c.project, RUNS.c.submitted_by, RUNS.c.submitted_at, RUNS.c.term,
+)  # fmt: skip
+
+
+def _waiting_run(row: Any, now: float) -> WaitingRun:
+    workers = 0 if row.coordinator else row.workers
+    # Of one that has run before it is not known here how long it ran.
+    patience = 0.0 if row.term else max(now - row.submitted_at, 0.0)
+    group = Group(row.project, row.submitted_by)
+    return WaitingRun(row.run_id, row.position, row.priority, workers, workers, group, patience)
 
 
 def _wish(row: Any) -> str:

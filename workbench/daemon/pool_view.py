@@ -1,0 +1,90 @@
+"""What the pool and the queue look like, and would: who runs, who waits and why, and until when."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+from workbench.dispatch.dispatcher import THIS_HOST, Dispatcher
+from workbench.pool.local import LocalPool
+from workbench.queue.forecast import Estimate, forecast
+from workbench.queue.policy.values import Group, WaitingRun
+from workbench.queue.store import RunStore
+
+_UNKNOWN_SECONDS = 60.0  # for a stage of which no run has ended yet
+_LEAST_LEFT = 0.1  # of the typical time: some runs take longer than that
+
+
+class PoolView:
+    """Answers questions about the pool; changes nothing."""
+
+    def __init__(self, store: RunStore, pool: LocalPool, dispatcher: Dispatcher) -> None:
+        self._store = store
+        self._pool = pool
+        self._dispatcher = dispatcher
+
+    def pool(self) -> dict[str, Any]:
+        """Return every slot with its run, and every waiting run in order, with why it waits."""
+        alive, busy = self._pool.slots(), self._dispatcher.busy_slots()
+        slots = [
+            {"slot": slot, "host": THIS_HOST, "alive": slot in alive, "run_id": busy.get(slot)}
+            for slot in self._slot_names()
+        ]
+        waiting = []
+        for standing in self._dispatcher.standings():
+            run = self._store.run(standing.run_id)
+            waiting.append(
+                {
+                    "run_id": standing.run_id,
+                    "stage": run["stage"],
+                    "workers": run["workers"],
+                    "priority": run["priority"],
+                    "submitted_by": run["submitted_by"],
+                    "project": run["project"],
+                    "place": standing.place,
+                    "reason": standing.reason,
+                }
+            )
+        return {"slots": slots, "waiting": waiting}
+
+    def forecast(self, num_slots: int | None = None) -> list[dict[str, Any]]:
+        """Return when each run would start and end with so many slots; by default the present ones.
+
+        A run is taken to need as long as the newest of its stage did; ``is_guess`` says that none
+        has ended yet.
+        """
+        names = self._slot_names() if num_slots is None else [str(n) for n in range(num_slots)]
+        typical: dict[str, float | None] = {}
+        stages: dict[str, str] = {}
+        estimates = []
+        for run, elapsed in [*self._running(), *((run, None) for run in self._store.waiting())]:
+            stage = stages[run.run_id] = self._store.run(run.run_id)["stage"]
+            if stage not in typical:
+                typical[stage] = self._store.typical_seconds(stage)
+            whole = typical[stage] or _UNKNOWN_SECONDS
+            left = max(whole - (elapsed or 0.0), _LEAST_LEFT * whole)
+            estimates.append(Estimate(run, left, is_running=elapsed is not None))
+        return [
+            {
+                "run_id": one.run_id,
+                "stage": stages[one.run_id],
+                "starts_in": one.starts_in,
+                "ends_in": round(one.ends_in, 1),
+                "is_guess": typical[stages[one.run_id]] is None,
+            }
+            for one in forecast(estimates, dict.fromkeys(names, THIS_HOST))
+        ]
+
+    def _slot_names(self) -> list[str]:
+        return [str(number) for number in range(self._pool.num_slots)]
+
+    def _running(self) -> list[tuple[WaitingRun, float]]:
+        """Return the runs that hold slots, and for how many seconds each has run."""
+        found = []
+        for run_id, width in Counter(self._dispatcher.busy_slots().values()).items():
+            run = self._store.run(run_id)
+            group = Group(run["project"], run["submitted_by"])
+            demand = WaitingRun(run_id, run["position"], run["priority"], width, width, group)
+            found.append((demand, max(time.time() - (run["started_at"] or time.time()), 0.0)))
+        return found

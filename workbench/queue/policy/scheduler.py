@@ -1,0 +1,331 @@
+"""The policy: events of runs and slots in, decisions out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import TypeVar
+
+from workbench.queue.policy.free_slots import FreeSlots
+from workbench.queue.policy.line import Line
+from workbench.queue.policy.shares import Shares
+from workbench.queue.policy.values import (
+    Decision,
+    Group,
+    Limits,
+    PlacedRun,
+    Preempt,
+    Start,
+    WaitingRun,
+    level_of,
+)
+from workbench.queue.policy.victims import choose_victims
+
+_RECLAIM_PAUSE_SECONDS = 1.0  # between two looks for somebody with more than its share
+_INSTANT = 1e-6  # seconds: a moment that was computed may come out a hair too early
+_Key = TypeVar("_Key")
+
+LOOK_AHEAD = 20  # runs that are looked at, behind one that waits for slots, for some that fit
+RECLAIM_SECONDS = 30.0  # before who has less than its share takes slots from who has more
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a waiting run stands, and why it does not start."""
+
+    run_id: str
+    place: int  # 1 is next
+    reason: str
+
+
+class Scheduler:
+    """Decides what starts where, and who gives way.
+
+    The order is: priority (raised by one for each ten minutes of waiting, up to that of others who
+    wait), fair share by project and by user in it, age. A run gets all its slots or none. The first
+    that does not find enough of them holds the *reservation*: those behind it may borrow what is
+    free meanwhile, and give it back as soon as that suffices. More urgent runs have less urgent
+    ones give way; so have those with less than their share, after a while, ones with more.
+
+    All times are seconds of one clock that never jumps; who calls says what it shows.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._shares = Shares(limits or Limits())
+        self._line = Line(self._shares)
+        self._slots = FreeSlots()
+        self._placed: dict[str, PlacedRun] = {}
+        self._coordinators: dict[str, WaitingRun] = {}
+        # Slots of runs that were not asked to stop, and of those that were.
+        self._held_at_priority: dict[int, int] = {}
+        self._held_by_group: dict[Group, int] = {}
+        self._coming = 0
+        self._reserved: str | None = None
+        self._borrowed: set[str] = set()
+        self._reclaims_at = 0.0
+        self._pool_size = 0
+
+    # -- what happens ------------------------------------------------------------------------------
+
+    def set_slots(self, hosts: Mapping[str, str], pool_size: int) -> None:
+        """Say which slots may be given away, as ``{slot: host}``.
+
+        ``pool_size`` is how many there are when every worker is up: a wide run waits for one that
+        is being restarted rather than starting narrower.
+        """
+        self._slots.replace(hosts)
+        self._pool_size = pool_size
+
+    def enqueue(self, run: WaitingRun, now: float) -> None:
+        """Let a run wait; one that waits already changes (its priority, for example)."""
+        if run.least == 0:
+            self._coordinators[run.run_id] = run
+        else:
+            self._line.add(run, now)
+
+    def withdraw(self, run_id: str) -> None:
+        """Let a run wait no more."""
+        self._coordinators.pop(run_id, None)
+        self._line.remove(run_id)
+
+    def adopt(self, placed: PlacedRun, now: float) -> None:
+        """Note a run that holds slots already, started by an earlier daemon."""
+        self._shares.at(now)
+        self._slots.occupy(placed.slots)
+        self._change(placed.run.group, len(placed.slots))
+        self._note(placed)
+
+    def saved(self, run_id: str, now: float) -> None:
+        """Note that a running run has made a checkpoint."""
+        placed = self._placed.get(run_id)
+        if placed is not None:
+            self._placed[run_id] = replace(placed, saved_at=now)
+
+    def stopping(self, run_id: str, *, is_so: bool = True) -> None:
+        """Note that a running run was asked to stop by somebody, or shall go on after all."""
+        placed = self._placed.get(run_id)
+        if placed is None or placed.stopping == is_so:
+            return
+        self._forget(placed)
+        self._note(replace(placed, stopping=is_so))
+
+    def patience(self, run_id: str, now: float) -> float:
+        """Return the patience that a waiting run has shown; 0 for one that waits for no slots."""
+        return self._line.get(run_id, now).patience if run_id in self._line else 0.0
+
+    def release(self, run_id: str, now: float) -> float:
+        """Take back the slots of a run that does not run any more; return what patience it has."""
+        placed = self._placed.pop(run_id, None)
+        if placed is None:
+            return 0.0
+        self._shares.at(now)
+        self._forget(placed)
+        self._borrowed.discard(run_id)
+        self._slots.give_back(placed.slots)
+        self._change(placed.run.group, -len(placed.slots))
+        return max(placed.run.patience - (now - placed.started_at), 0.0)
+
+    # -- what follows ------------------------------------------------------------------------------
+
+    def decide(self, now: float) -> list[Decision]:
+        """Return what to start and whom to preempt now; all of it counts as done."""
+        self._shares.at(now)
+        decisions: list[Decision] = [Start(run_id, ()) for run_id in self._coordinators]
+        self._coordinators.clear()
+        turn = _Turn(now, self._slots.count)
+        for run in self._turns(now):
+            self._consider(run, turn)
+            if turn.is_over:
+                break
+        if turn.reserved is None:
+            self._reserve(None)
+            self._widen(turn)
+        decisions += [Preempt(run_id) for run_id in turn.victims]
+        decisions += [self._start(run, width, now) for run, width in turn.starts.values()]
+        return decisions
+
+    def standings(self, now: float) -> list[Standing]:
+        """Return every waiting run in order, and why it waits."""
+        self._shares.at(now)
+        found: list[Standing] = []
+        num_before = 0
+        for run in chain(self._line.turns(now), self._line.barred()):
+            full = self._shares.full_quota(run.group, self._need(run))
+            if full is not None:
+                reason = f"the quota of {full} is used up ({self._shares.told(full)} slots held)"
+            else:
+                reason = self._reason(run, num_before)
+                num_before += 1
+            found.append(Standing(run.run_id, len(found) + 1, reason))
+        return found
+
+    def look_again_at(self, now: float) -> float | None:
+        """Return when ``decide`` may find something although nothing has happened; None: never."""
+        if self._reserved is None or self._reserved not in self._line:
+            return None
+        moment = max(self._line.since(self._reserved) + RECLAIM_SECONDS, self._reclaims_at)
+        return moment if moment > now else None
+
+    def _turns(self, now: float) -> Iterator[WaitingRun]:
+        """Yield who has a turn: who holds the reservation stays first.
+
+        Shares shift with every start. A reservation that went back and forth between two wide runs
+        would let neither of them start. More urgent work takes it, and who has clearly less.
+        """
+        turns = self._line.turns(now)
+        first = next(turns, None)
+        if first is None:
+            return
+        held = self._reserved
+        if held is None or held not in self._line or self._displaces(first, held, now):
+            yield from chain([first], turns)
+            return
+        yield self._line.get(held, now)
+        yield from (run for run in chain([first], turns) if run.run_id != held)
+
+    def _displaces(self, run: WaitingRun, holder: str, now: float) -> bool:
+        """Whether a run takes the reservation from who holds it."""
+        if self._line.urgency(run.run_id, now) > self._line.urgency(holder, now):
+            return True
+        group = self._line.get(holder, now).group
+        return self._shares.stays_ahead(group, 0, run.group, self._need(run))
+
+    def _consider(self, run: WaitingRun, turn: _Turn) -> None:
+        """Start a run, let it reserve, or pass it over."""
+        need = self._need(run)
+        if self._shares.full_quota(run.group, need) is not None:
+            turn.looked += 1
+        elif need <= turn.free - turn.held_back:
+            turn.free -= need
+            turn.starts[run.run_id] = (self._line.get(run.run_id, turn.now), need)
+            self._line.remove(run.run_id)
+            self._change(run.group, need)
+            if turn.is_lending:
+                self._borrowed.add(run.run_id)
+        elif turn.reserved is None:
+            turn.reserved = run
+            self._reserve(run)
+            self._make_room(run, need, turn)
+        else:
+            turn.looked += 1
+
+    def _make_room(self, run: WaitingRun, need: int, turn: _Turn) -> None:
+        """Have others give way, and set aside what is free once that suffices."""
+        missing = need - turn.free - self._coming
+        if missing > 0:
+            for victim in self._victims(run, need, missing, turn.now):
+                turn.victims.append(victim.run.run_id)
+                self.stopping(victim.run.run_id)
+        if need <= turn.free + self._coming:
+            turn.held_back = max(0, need - self._coming)
+        else:
+            turn.is_lending = True
+
+    def _victims(self, run: WaitingRun, need: int, missing: int, now: float) -> list[PlacedRun]:
+        """Choose who gives way: who borrowed, who is less urgent, who has more than its share."""
+        run = self._line.get(run.run_id, now)
+        level = level_of(run.priority, run.patience)
+        lent = [self._placed[run_id] for run_id in self._borrowed]
+        lent = [placed for placed in lent if not placed.stopping]
+        givers = self._givers(run, need, missing, now)
+        least_urgent = min(self._held_at_priority, default=run.priority)
+        suffices = sum(len(placed.slots) for placed in lent) >= missing  # and they go first
+        if suffices or (least_urgent >= run.priority and not givers):
+            return choose_victims(lent, missing, self._borrowed, now)
+        others = (
+            placed for placed in self._placed.values()
+            if not placed.stopping and placed.run.run_id not in self._borrowed and (
+                placed.level(now) < run.priority
+                or (placed.run.group in givers and placed.level(now) <= level)
+            )
+        )  # fmt: skip
+        return choose_victims([*lent, *others], missing, self._borrowed, now)
+
+    def _givers(self, run: WaitingRun, need: int, missing: int, now: float) -> set[Group]:
+        """Return who would still have its share without the slots that a run misses."""
+        if run.patience + _INSTANT < RECLAIM_SECONDS or now < self._reclaims_at:
+            return set()
+        self._reclaims_at = now + _RECLAIM_PAUSE_SECONDS
+        return {
+            group for group in self._held_by_group
+            if self._shares.stays_ahead(group, missing, run.group, need)
+        }  # fmt: skip
+
+    def _widen(self, turn: _Turn) -> None:
+        """Share out what is left to those that just start and can use more, in order."""
+        for run_id, (run, width) in turn.starts.items():
+            room = self._shares.room(run.group)
+            extra = min(run.most - width, turn.free, turn.free if room is None else room)
+            if extra > 0:
+                turn.starts[run_id] = (run, width + extra)
+                turn.free -= extra
+                self._change(run.group, extra)
+
+    def _start(self, run: WaitingRun, width: int, now: float) -> Start:
+        slots = self._slots.take(width)
+        self._note(PlacedRun(run, slots, started_at=now, saved_at=now))
+        return Start(run.run_id, slots)
+
+    def _reserve(self, run: WaitingRun | None) -> None:
+        """Let a run hold the reservation; who borrowed from another's keeps what it has."""
+        run_id = None if run is None else run.run_id
+        if run_id != self._reserved:
+            self._reserved = run_id
+            self._borrowed.clear()
+
+    def _change(self, group: Group, slots: int) -> None:
+        self._shares.change(group, slots)
+        self._line.touch(group.project)
+
+    def _need(self, run: WaitingRun) -> int:
+        return max(1, min(run.least, self._pool_size))
+
+    def _note(self, placed: PlacedRun) -> None:
+        self._placed[placed.run.run_id] = placed
+        self._count(placed, len(placed.slots))
+
+    def _forget(self, placed: PlacedRun) -> None:
+        self._count(placed, -len(placed.slots))
+
+    def _count(self, placed: PlacedRun, slots: int) -> None:
+        if placed.stopping:
+            self._coming += slots
+            return
+        _add(self._held_at_priority, placed.run.priority, slots)
+        _add(self._held_by_group, placed.run.group, slots)
+
+    def _reason(self, run: WaitingRun, num_before: int) -> str:
+        if self._pool_size == 0:
+            return "the pool has no worker"
+        need, free = self._need(run), self._slots.count
+        wish = f"needs {need} slots at once, {free} free" if need > 1 else f"{free} slots free"
+        if run.run_id == self._reserved:
+            return f"next: {wish}, {self._coming} more coming free"
+        runs = "1 run" if num_before == 1 else f"{num_before} runs"
+        return f"{runs} before it; {wish}"
+
+
+def _add(held: dict[_Key, int], key: _Key, slots: int) -> None:
+    held[key] = held.get(key, 0) + slots
+    if not held[key]:
+        del held[key]
+
+
+@dataclass
+class _Turn:
+    """What one decision has found so far."""
+
+    now: float
+    free: int
+    held_back: int = 0  # free, but set aside for the run that has the reservation
+    is_lending: bool = False  # who starts now only borrows its slots
+    looked: int = 0
+    reserved: WaitingRun | None = None
+    starts: dict[str, tuple[WaitingRun, int]] = field(default_factory=dict)
+    victims: list[str] = field(default_factory=list)
+
+    @property
+    def is_over(self) -> bool:
+        nothing_left = self.reserved is not None and self.free <= self.held_back
+        return nothing_left or self.looked > LOOK_AHEAD
