@@ -56,7 +56,7 @@ class SqliteDatabases:
 class PostgresqlDatabases:
     """One database of a server, emptied: that is cheaper than making another one."""
 
-    num_examples = 15
+    num_examples = 8
     _name = "laws"
 
     def __init__(self, server: Server, folder: Path) -> None:

@@ -194,7 +194,7 @@ def _is_let_in(daemon: Leadership) -> bool:
 
 def test_leadership_keeps_its_laws(databases: Databases) -> None:
     how_long = settings(
-        max_examples=3 * databases.num_examples, stateful_step_count=25, deadline=None
+        max_examples=2 * databases.num_examples, stateful_step_count=25, deadline=None
     )
     run_state_machine_as_test(lambda: LeaderLaws(databases), settings=how_long)
 

@@ -17,7 +17,7 @@ from workbench.catalog.database_url import (
     settle_database_url,
     url_without_secrets,
 )
-from workbench.core.errors import ResourceError, WorkbenchError
+from workbench.core.errors import ResourceError, SpecError, WorkbenchError
 from workbench.queue.store import RunStore, Submission
 
 SERVER = "postgresql+psycopg://ann@db.example.org/team"
@@ -163,6 +163,15 @@ def test_a_reader_cannot_write(postgresql: Server) -> None:
     database = Database(postgresql.url())
     with pytest.raises(ResourceError, match="may not be written"), database.read() as connection:
         connection.execute(sa.text("create table t (n int)"))
+    database.close()
+
+
+@pytest.mark.parametrize("text", ["x" * 200, "a\0b"])
+def test_a_text_that_the_server_does_not_take_is_refused(postgresql: Server, text: str) -> None:
+    database = Database(postgresql.url())
+    with pytest.raises(SpecError, match="does not take this"), database.write() as connection:
+        connection.execute(sa.text("create temporary table t (name varchar(120))"))
+        connection.execute(sa.text("insert into t values (:name)"), {"name": text})
     database.close()
 
 

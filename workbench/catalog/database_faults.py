@@ -6,7 +6,7 @@ import sqlite3
 
 import sqlalchemy as sa
 
-from workbench.core.errors import DataError, ResourceError, WorkbenchError
+from workbench.core.errors import DataError, ResourceError, SpecError, WorkbenchError
 
 # What SQLite complains of that is no mistake of ours, by its primary error code.
 MACHINE_FAULTS = {
@@ -48,6 +48,10 @@ def named_fault(error: sa.exc.DBAPIError, place: str) -> WorkbenchError | None:
     """Return the error for the owner of the machine or of the file; None if it is our own."""
     if isinstance(error.orig, sqlite3.Error):
         return _named_file_fault(error.orig, place)
+    if isinstance(error, sa.exc.DataError):
+        # SQLite takes texts of any length and with any character in them; a server is stricter.
+        return SpecError(f"The database does not take this: {error.orig}", where=place,
+                         next_step="Use shorter texts, without control characters.")  # fmt: skip
     return _named_server_fault(error, place)
 
 
