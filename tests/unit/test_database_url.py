@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,16 @@ def test_what_is_acknowledged_is_on_the_servers_disk(postgresql: Server) -> None
     finally:
         database.close()
         postgresql.execute("alter database postgres reset synchronous_commit")
+
+
+def test_more_readers_than_connections_are_told_so(postgresql: Server) -> None:
+    database = Database(postgresql.url())
+    database.engine.pool._timeout = 0.1  # type: ignore[attr-defined]
+    refused = pytest.raises(DatabaseAwayError, match="All connections to the database are in use")
+    with refused, ExitStack() as readers:
+        for _ in range(100):
+            readers.enter_context(database.read()).execute(sa.text("select 1"))
+    database.close()
 
 
 def test_a_reader_cannot_write(postgresql: Server) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from workbench.catalog.database_faults import named_fault
+from workbench.catalog.database_faults import DatabaseAwayError, named_fault
 from workbench.catalog.database_url import (
     record_database_url,
     settle_database_url,
@@ -117,6 +117,12 @@ class Database:
             if named is None:
                 raise
             raise named from error
+        except sa.exc.TimeoutError as error:
+            raise DatabaseAwayError(
+                "All connections to the database are in use",
+                where=self.place,
+                next_step="Try again; if it stays so, see whether the database answers slowly.",
+            ) from error
 
 
 def _make_engine(url: sa.URL) -> sa.Engine:

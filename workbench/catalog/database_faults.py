@@ -32,9 +32,10 @@ _TRANSACTION_TIMEOUT = "25P03"
 
 
 class DatabaseAwayError(ResourceError):
-    """The database server does not answer now: nothing was done, and the same may be asked again.
+    """The database server does not answer now; the same may be asked again.
 
-    Only this class says so, and it does not survive JSON: the daemon's API tells it by a header.
+    What was asked was not done, or done whole where only the answer to a commit was lost. The class
+    does not survive JSON: the daemon's API tells it by a header.
     """
 
 
