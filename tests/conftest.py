@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from databases import Databases, PostgresqlDatabases, SqliteDatabases, temporary_folder
 from hypothesis import HealthCheck, settings
 from live_workspace import PLUGIN, LiveWorkspace, StartWorkspace
+from postgresql_server import Server, postgresql_server
 from s3_server import s3_server
 
 # Daemon, workers and coordinators find the example stages as they would find any installed ones.
@@ -75,6 +77,23 @@ def bucket(s3: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
     name = f"bucket-{secrets.token_hex(4)}"
     s3fs.S3FileSystem().mkdir(name)
     return f"s3://{name}"
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """Offer a PostgreSQL server that stays up, shared by all tests that only add to it."""
+    with postgresql_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def databases(request: pytest.FixtureRequest) -> Iterator[Databases]:
+    """Offer empty databases of one kind, then of the other."""
+    with temporary_folder() as folder:
+        if request.param == "sqlite":
+            yield SqliteDatabases(folder)
+        else:
+            yield PostgresqlDatabases(request.getfixturevalue("postgresql"), folder)
 
 
 def _start(

@@ -26,10 +26,12 @@ from workbench.queue.tables import RUNS
 class KeptWorkspace:
     """Makes artifacts as runs do, each by a run of its own, and looks at what is left of them."""
 
-    def __init__(self, root: Path, artifacts: ArtifactStore | None = None) -> None:
+    def __init__(
+        self, root: Path, artifacts: ArtifactStore | None = None, database: Database | None = None
+    ) -> None:
         self.root = root
         root.mkdir(parents=True, exist_ok=True)
-        self.database: Database = open_database(root)
+        self.database: Database = database or open_database(root)
         self.artifacts = artifacts or FolderStore(root / "artifacts", root / "trash")
         self.runs = RunStore(self.database, root / "artifacts")
         self.keeping = Keeping(root, self.runs, self.artifacts)
@@ -42,6 +44,10 @@ class KeptWorkspace:
         for waiting in self.runs.waiting():
             self.runs.ask(waiting.run_id, RunEvent.CANCEL)
         self.keeping.start()
+
+    def anew(self) -> KeptWorkspace:
+        """Return the same workspace as the next daemon finds it."""
+        return KeptWorkspace(self.root, self.artifacts, Database(self.database.engine.url))
 
     def close(self) -> None:
         """Close the database, as a daemon that ends."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from workbench.core.artifact import Artifact
-from workbench.core.client import Client, WorkspaceEndpoint
+from workbench.core.client import RUN_PATIENCE_SECONDS, Client, WorkspaceEndpoint
 from workbench.core.errors import (
     ResourceError,
     RunCancelled,
@@ -189,7 +189,11 @@ class Workspace:
     def __init__(self, path: str | Path | None = None, *, project: str | None = None) -> None:
         self.root = Path(path).expanduser().absolute() if path else default_root()
         self.project = project or os.environ.get("WORKBENCH_PROJECT") or "default"
-        self.client = Client(WorkspaceEndpoint(self.root))
+        is_in_run = "WORKBENCH_PARENT_RUN" in os.environ  # nobody reads an error there in time
+        self.client = Client(
+            WorkspaceEndpoint(self.root),
+            database_seconds=RUN_PATIENCE_SECONDS if is_in_run else 0.0,
+        )
         self._store: ArtifactStore | None = None
 
     def __repr__(self) -> str:

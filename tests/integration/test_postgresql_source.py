@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import pwd
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from postgresql_server import PASSWORD, Server, postgresql_server
 
 from workbench.core.errors import DataError
 from workbench.core.laws import FolderRun
@@ -24,76 +20,21 @@ from workbench.data.sources.laws import SourceLaws
 from workbench.data.sources.sql import SqlSource
 
 NUM_ROWS = 30_000
-PASSWORD = "hunter2"
-
-
-def _programs() -> Path | None:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    on_path = shutil.which("initdb")
-    return found[-1].parent if found else Path(on_path).parent if on_path else None
-
-
-class Server:
-    """A cluster of its own in a folder of its own, on a socket in that folder."""
-
-    def __init__(self, programs: Path, folder: Path) -> None:
-        self._programs, self.folder = programs, folder
-        # PostgreSQL refuses to run as root.
-        self._user = "postgres" if os.geteuid() == 0 else None
-        if self._user:
-            owner = pwd.getpwnam(self._user)
-            os.chown(folder, owner.pw_uid, owner.pw_gid)
-        (folder / "password").write_text(PASSWORD)
-        self._call("initdb", "--auth=scram-sha-256", f"--pwfile={folder / 'password'}",
-                   "--username=ann", "--no-sync", "--encoding=UTF8", "--locale=C")  # fmt: skip
-        self.start()
-
-    def _call(self, program: str, *arguments: str) -> None:
-        command = [self._programs / program, "-D", self.folder / "data", *arguments]
-        done = subprocess.run(
-            command, user=self._user, cwd=self.folder, capture_output=True, text=True, env={}
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    def start(self) -> None:
-        options = f"-c listen_addresses='' -c unix_socket_directories='{self.folder}' -c fsync=off"
-        self._call("pg_ctl", "-w", "-o", options, "-l", str(self.folder / "log"), "start")
-
-    def stop(self) -> None:
-        self._call("pg_ctl", "-w", "-m", "immediate", "stop")
-
-    def url(self, password: str = "${env:POSTGRESQL_TEST_PASSWORD}") -> str:
-        return f"postgresql+psycopg://ann:{password}@/postgres?host={self.folder}"
-
-    def execute(self, *statements: str) -> list[Any]:
-        import psycopg
-
-        with psycopg.connect(
-            host=str(self.folder), user="ann", password=PASSWORD, dbname="postgres", autocommit=True
-        ) as connection:
-            cursors = [connection.execute(statement) for statement in statements]
-            return cursors[-1].fetchall() if cursors[-1].description else []
+HIDDEN = "${env:POSTGRESQL_TEST_PASSWORD}"
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    programs = _programs()
-    if programs is None:
-        pytest.skip("LOUD SKIP: no PostgreSQL server is installed (apt-get install postgresql)")
-    # Not pytest's folder: its parents are closed to other users, and a socket's path is short.
-    folder = Path(tempfile.mkdtemp(prefix="wb-pg-"))
-    server = Server(programs, folder)
-    server.execute(
-        "create table reviews (id bigint primary key, body text, stars int, at timestamptz)",
-        f"insert into reviews select n * 3, repeat('text ' || n || ' ', 20), n % 5, "
-        f"timestamptz '2024-01-01 00:00:00+00' + n * interval '1 minute' "
-        f"from generate_series(1, {NUM_ROWS}) n",
-        "create sequence counter",
-        "create table plain as select body from reviews limit 20000",
-    )
-    yield server
-    server.stop()
-    shutil.rmtree(folder)
+    with postgresql_server() as server:
+        server.execute(
+            "create table reviews (id bigint primary key, body text, stars int, at timestamptz)",
+            f"insert into reviews select n * 3, repeat('text ' || n || ' ', 20), n % 5, "
+            f"timestamptz '2024-01-01 00:00:00+00' + n * interval '1 minute' "
+            f"from generate_series(1, {NUM_ROWS}) n",
+            "create sequence counter",
+            "create table plain as select body from reviews limit 20000",
+        )
+        yield server
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +44,9 @@ def secret(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def source(server: Server, **settings: Any) -> SqlSource:
-    return SqlSource.parse({"name": "s", "url": server.url(), "text_column": "body", **settings})
+    return SqlSource.parse(
+        {"name": "s", "url": server.url(HIDDEN), "text_column": "body", **settings}
+    )
 
 
 @pytest.mark.parametrize("key", ["", "at", "text_key"])
@@ -188,7 +131,7 @@ def test_a_wrong_password_is_told_without_it(
 
 
 def test_rows_are_integrated_in_parts_and_fetched_again(server: Server, tmp_path: Path) -> None:
-    settings = {"kind": "sql", "name": "pg", "url": server.url(), "table": "reviews",
+    settings = {"kind": "sql", "name": "pg", "url": server.url(HIDDEN), "table": "reviews",
                 "text_column": "body", "label_column": "stars", "rows_per_part": 7_000}  # fmt: skip
     run = FolderRun(tmp_path)
     dataset = run.run(IntegrateSpec.parse({"sources": [settings]}))["dataset"]

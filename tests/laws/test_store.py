@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from databases import Databases, new_folder
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -26,9 +25,9 @@ from hypothesis.stateful import (
     multiple,
     precondition,
     rule,
+    run_state_machine_as_test,
 )
 
-from workbench.catalog.database import Database, open_database
 from workbench.core.artifact import Artifact
 from workbench.core.errors import DataError, SpecError
 from workbench.queue.states import (
@@ -70,42 +69,20 @@ class Expected:
         return is_possible(self.state, event)
 
 
-def _new_folder() -> Path:
-    """Make a folder in memory where there is one: a law is not about how fast the disk flushes."""
-    memory = Path("/dev/shm")
-    return Path(tempfile.mkdtemp(prefix="workbench-laws-", dir=memory if memory.is_dir() else None))
-
-
-@cache
-def _empty_database() -> Path:
-    """Return a folder with a migrated database: copying it is cheaper than migrating again."""
-    folder = _new_folder()
-    open_database(folder).close()
-    return folder
-
-
-def _copy_of_empty_database(root: Path) -> Database:
-    shutil.copytree(_empty_database(), root, dirs_exist_ok=True)
-    return Database(f"sqlite:///{root / 'catalog.sqlite'}")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _remove_the_empty_database() -> Iterator[None]:
-    yield
-    shutil.rmtree(_empty_database())
-    _empty_database.cache_clear()
-
-
 class QueueLaws(RuleBasedStateMachine):
     """Submits, starts, reports, kills, asks: and compares."""
 
     runs = Bundle("runs")
     artifacts = Bundle("artifacts")
 
+    def __init__(self, databases: Databases) -> None:
+        super().__init__()
+        self.databases = databases
+
     @initialize()
     def open(self) -> None:
-        self.root = _new_folder()
-        self.database = _copy_of_empty_database(self.root)
+        self.root = new_folder()
+        self.database = self.databases.empty(self.root)
         self.store = RunStore(self.database, self.root / "artifacts")
         self.model: dict[str, Expected] = {}
         self.cache: dict[str, str] = {}  # key -> run that answers
@@ -386,16 +363,17 @@ class QueueLaws(RuleBasedStateMachine):
         assert newest_first == list(reversed(self.model))
 
 
-QueueLaws.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
-TestQueueLaws = QueueLaws.TestCase
+def test_the_queue_keeps_its_laws(databases: Databases) -> None:
+    how_long = settings(max_examples=databases.num_examples, stateful_step_count=30, deadline=None)
+    run_state_machine_as_test(lambda: QueueLaws(databases), settings=how_long)
 
 
 # -- examples that the laws are made of -----------------------------------------------------------
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
-    database = _copy_of_empty_database(tmp_path / "workspace")
+def store(databases: Databases, tmp_path: Path) -> Iterator[RunStore]:
+    database = databases.empty(tmp_path / "workspace")
     yield RunStore(database, tmp_path / "workspace" / "artifacts")
     database.close()
 
@@ -485,3 +463,12 @@ def test_a_document_logged_by_mistake_is_cut(store: RunStore) -> None:
     payload = store.events("r1")[-1]["payload"]
     assert payload["cut"] is True
     assert len(payload["message"]) == 20_000
+
+
+def test_an_answer_from_the_cache_had_no_attempt_that_could_commit_again(store: RunStore) -> None:
+    store.submit(Submission("r1", "count", "{}", "key"))
+    store.start("r1", ["0"])
+    store.commit("r1", 1, {})
+    assert store.submit(Submission("r2", "count", "{}", "key"))["cached"]
+    with pytest.raises(SupersededError):
+        store.commit("r2", 0, {})

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from databases import Databases
 
 from workbench.catalog.artifacts import (
     alias_history,
@@ -14,14 +15,14 @@ from workbench.catalog.artifacts import (
     list_artifacts,
     move_alias,
 )
-from workbench.catalog.database import Database, open_database
+from workbench.catalog.database import Database
 from workbench.core.artifact import Artifact
 from workbench.core.errors import SpecError
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = open_database(tmp_path)
+def database(databases: Databases, tmp_path: Path) -> Iterator[Database]:
+    opened = databases.empty(tmp_path)
     yield opened
     opened.close()
 

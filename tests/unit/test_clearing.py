@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from databases import Databases
 from hypothesis import given
 from hypothesis import strategies as st
 from kept_workspace import KeptWorkspace, make_old
@@ -20,8 +21,9 @@ STATES = st.sampled_from(list(RunState))
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Iterator[KeptWorkspace]:
-    workspace = KeptWorkspace(tmp_path / "workspace")
+def kept(databases: Databases, tmp_path: Path) -> Iterator[KeptWorkspace]:
+    root = tmp_path / "workspace"
+    workspace = KeptWorkspace(root, database=databases.empty(root))
     yield workspace
     workspace.close()
 
@@ -211,12 +213,14 @@ def test_sizes_that_an_older_workbench_did_not_record_are_measured(kept: KeptWor
     assert kept.find(rows.reference).num_bytes >= 1_000
 
 
-def test_a_snapshot_that_a_killed_backup_left_goes_after_a_day(kept: KeptWorkspace) -> None:
+def test_a_snapshot_that_a_killed_backup_left_goes_after_a_day(tmp_path: Path) -> None:
+    kept = KeptWorkspace(tmp_path / "workspace")  # a server makes no snapshots
     path = Path(kept.keeping.snapshot("abc")["path"])
     assert clear(kept) == []
     make_old(path, days=2)
     assert clear(kept) == [("snapshot", "abc.sqlite")]
     assert not path.exists()
+    kept.close()
 
 
 def test_an_unfinished_run_holds_an_old_version(kept: KeptWorkspace) -> None:

@@ -24,7 +24,8 @@ from workbench.core.client import (
 from workbench.core.errors import DataError, ResourceError, error_from_json
 from workbench.workspace import Results, Workspace, default_root
 
-Answer = tuple[int, bytes] | None  # None: the connection is dropped without an answer
+# Status, body, and how soon to ask again; None: the connection is dropped without an answer.
+Answer = tuple[int, bytes] | tuple[int, bytes, str] | None
 Requests = list[tuple[str, str, dict[str, str], bytes]]
 
 
@@ -48,6 +49,8 @@ class SmallServer:
                     return
                 self.send_response(answer[0])
                 self.send_header("Content-Length", str(len(answer[1])))
+                for seconds in answer[2:]:
+                    self.send_header("Retry-After", str(seconds))
                 self.end_headers()
                 self.wfile.write(answer[1])
 
@@ -118,6 +121,33 @@ def test_a_dropped_request_is_sent_again(serve: Serve) -> None:
     server, client = serve(None, None, (200, b'"at last"'))
     assert client.post("/runs", {"run_id": "r1"}) == "at last"
     assert [body for *_, body in server.requests] == [b'{"run_id": "r1"}'] * 3
+
+
+AWAY = (503, json.dumps(ResourceError("The database does not answer").to_json()).encode(), "0.1")
+
+
+def test_people_are_told_at_once_that_the_database_is_away(serve: Serve) -> None:
+    server, client = serve(AWAY, (200, b"{}"))
+    with pytest.raises(ResourceError, match="The database does not answer"):
+        client.get("/status")
+    assert len(server.requests) == 1
+
+
+def test_a_run_asks_again_until_the_database_is_back(serve: Serve) -> None:
+    server, _ = serve(AWAY, AWAY, None, (200, b'{"wish": "run"}'))
+    client = Client(FixedEndpoint(server.url, "secret"), database_seconds=5.0)
+    assert client.post("/report", {"events": []}) == {"wish": "run"}
+    client.close()
+    assert [body for *_, body in server.requests] == [b'{"events": []}'] * 4
+
+
+def test_a_run_gives_up_on_a_database_that_stays_away(serve: Serve) -> None:
+    server, _ = serve(*[AWAY] * 9)
+    client = Client(FixedEndpoint(server.url, "secret"), database_seconds=0.25)
+    with pytest.raises(ResourceError, match="The database does not answer"):
+        client.post("/report", {"events": []})
+    client.close()
+    assert 1 < len(server.requests) < 9
 
 
 def test_a_connection_that_was_idle_too_long_is_opened_again(serve: Serve) -> None:

@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from databases import Databases
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
@@ -26,6 +27,7 @@ from workbench.catalog.database import (
 from workbench.core.artifact import Artifact
 from workbench.core.errors import DataError, ResourceError, SpecError
 from workbench.daemon.deployments import DEPLOYMENTS
+from workbench.queue.leadership import Leadership
 from workbench.queue.states import RunEvent
 from workbench.queue.store import RunStore, Submission
 
@@ -46,11 +48,12 @@ def database(tmp_path: Path) -> Iterator[Database]:
     opened.close()
 
 
-def test_the_migrated_schema_is_the_declared_one(database: Database) -> None:
-    assert DEPLOYMENTS.metadata is METADATA
+def test_the_migrated_schema_is_the_declared_one(databases: Databases, tmp_path: Path) -> None:
+    database = databases.empty(tmp_path / "workspace")
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, METADATA) == []
+    database.close()
 
 
 @pytest.mark.parametrize("table", METADATA.sorted_tables, ids=lambda table: table.name)
@@ -99,6 +102,7 @@ def _use_every_method(store: RunStore) -> None:
     store.start("r3", [])
     store.lose("r3", 1, "died")
     store.waiting(), store.active(), store.num_unfinished(), store.runs(5, "r3"), store.events("r1")
+    assert Leadership(store.database, "dispatcher", "me").try_acquire()
     with store.database.read() as connection:
         list_artifacts(connection, store.artifact_root, "dataset")
         find_artifact(connection, "a@latest", store.artifact_root)

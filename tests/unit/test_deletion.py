@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from databases import Databases
 from kept_workspace import KeptWorkspace, address_of
 
 from workbench.catalog.artifacts import alias_history
@@ -22,8 +23,9 @@ from workbench.queue.store import Submission
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Iterator[KeptWorkspace]:
-    workspace = KeptWorkspace(tmp_path / "workspace")
+def kept(databases: Databases, tmp_path: Path) -> Iterator[KeptWorkspace]:
+    root = tmp_path / "workspace"
+    workspace = KeptWorkspace(root, database=databases.empty(root))
     yield workspace
     workspace.close()
 
@@ -202,7 +204,7 @@ def test_a_kill_after_the_facts_and_before_the_files_is_made_good_by_the_next_st
         (row,) = connection.execute(sa.text("SELECT * FROM artifacts")).all()
         kept.keeping.deleter.bury(connection, [row], "somebody", "killed here")
     kept.close()
-    anew = KeptWorkspace(kept.root)
+    anew = kept.anew()
     assert anew.references() == set()
     anew.keeping.start()
     anew.check_all_or_nothing()
@@ -219,7 +221,7 @@ def test_a_kill_after_the_files_left_their_place_is_made_good_by_the_next_start(
         kept.keeping.deleter.bury(connection, [row], "somebody", "killed here")
     kept.keeping.deleter.take_away(address_of(rows))  # and the room is not freed, nor this noted
     kept.close()
-    anew = KeptWorkspace(kept.root)
+    anew = kept.anew()
     anew.keeping.start()
     anew.check_all_or_nothing()
     anew.keeping.clear(30, False, "somebody")
@@ -244,6 +246,7 @@ def test_what_is_made_again_before_an_unfinished_deletion_goes_on_is_kept(
 _DELETER = """
 import sys
 from pathlib import Path
+from databases import Databases
 from kept_workspace import KeptWorkspace
 kept = KeptWorkspace(Path(sys.argv[1]))
 print("go", flush=True)

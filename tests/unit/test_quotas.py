@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from databases import Databases
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.catalog.database import Database, open_database
 from workbench.catalog.quotas import Use, check_project, every_use, set_quota, use_of
 from workbench.core.artifact import Artifact
 from workbench.core.errors import ResourceError, SpecError
@@ -18,8 +18,8 @@ from workbench.queue.store import RunStore, Submission
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
-    database: Database = open_database(tmp_path)
+def store(databases: Databases, tmp_path: Path) -> Iterator[RunStore]:
+    database = databases.empty(tmp_path)
     yield RunStore(database, tmp_path / "artifacts")
     database.close()
 

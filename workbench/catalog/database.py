@@ -5,7 +5,6 @@ Only the daemon opens it. All statements are SQLAlchemy Core that both databases
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from workbench.core.errors import DataError, ResourceError, WorkbenchError
+from workbench.catalog.database_faults import DatabaseAwayError, named_fault
+from workbench.catalog.database_url import (
+    record_database_url,
+    settle_database_url,
+    url_without_secrets,
+)
+from workbench.core.errors import ResourceError
 
 METADATA = sa.MetaData()
 
@@ -25,46 +30,77 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 )  # fmt: skip
 
 
-# What SQLite complains of that is no mistake of ours, by its primary error code.
-MACHINE_FAULTS = {
-    sqlite3.SQLITE_FULL: "The disk is full",
-    sqlite3.SQLITE_IOERR: "The disk cannot be read or written",
-    sqlite3.SQLITE_READONLY: "The database may not be written",
-    sqlite3.SQLITE_CANTOPEN: "The database cannot be opened",
-    sqlite3.SQLITE_BUSY: "Another process holds the database",
-}
-_FILE_FAULTS = {
-    sqlite3.SQLITE_NOTADB: "The file is not a database",
-    sqlite3.SQLITE_CORRUPT: "The database is damaged",
+# Any number will do, as long as nobody else locks it: these are the letters "workbenc".
+_WRITERS_LOCK = 0x776F726B62656E63
+_WAIT_FOR_OTHER_WRITERS = sa.select(sa.func.pg_advisory_xact_lock(_WRITERS_LOCK))
+
+# Said to a PostgreSQL server once for each connection. A writer waits as long as one does for
+# SQLite; one that has frozen is thrown out, or its lock would hold up all others for good; and what
+# was acknowledged is on the server's disk, whatever the server is configured to.
+_POSTGRESQL_SESSION = """
+    SELECT set_config('lock_timeout', '10s', false),
+           set_config('idle_in_transaction_session_timeout', '120s', false),
+           CASE WHEN current_setting('synchronous_commit') = 'off'
+                THEN set_config('synchronous_commit', 'on', false) END
+"""
+# A server whose machine has gone says nothing any more: noticed within a minute, not hours.
+_POSTGRESQL_NETWORK = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # milliseconds
 }
 
 
 class Database:
     """An engine with one writer at a time and any number of readers.
 
+    One writer at a time holds for every process that has the database open, and is what the rest of
+    the workbench is written for: what a transaction has read stays true until it commits, be it
+    runs, aliases, the cache, a project's use of its quota, or that nobody has made a version again
+    whose files are about to go. SQLite gives it by ``BEGIN IMMEDIATE``, PostgreSQL by an advisory
+    lock that each writing transaction takes first and that ends with it. Locks on rows would have
+    to be taken in one order by every transaction there is, and cannot guard rows that are not there
+    yet; ``SERIALIZABLE`` would ask for a transaction to be repeated, which one that renames a
+    folder cannot be. A transaction takes some milliseconds, so that a queue of them is short.
+
     Raises (from ``read`` and ``write``):
-        ResourceError: the disk is full or cannot be written, or the database server is gone.
+        ResourceError: the disk is full or cannot be written, or another process holds the database.
+        DatabaseAwayError: the database server does not answer.
         DataError: the file is not a database, or a damaged one.
     """
 
-    def __init__(self, url: str) -> None:
-        self.engine = sa.create_engine(url)
-        self._place = self.engine.url.database or str(self.engine.url)
+    def __init__(self, url: str | sa.URL) -> None:
+        self.engine = _make_engine(sa.make_url(url))
+        self.is_on_server = self.engine.dialect.name == "postgresql"
+        self.place = (
+            url_without_secrets(self.engine.url)
+            if self.is_on_server
+            else self.engine.url.database or "memory"
+        )
         self._writing = threading.Lock()
-        if self.engine.dialect.name == "sqlite":
-            sa.event.listen(self.engine, "connect", _prepare_sqlite)
-            sa.event.listen(self.engine, "begin", _begin_sqlite)
+        self._writer = self.engine.execution_options(writes=True)
+        self._reader = self.engine
+        if self.is_on_server:  # else each statement would see another moment
+            self._reader = self.engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """Open a transaction that is durable when the block ends, undone when it raises."""
-        with self._writing, self._named_errors(), self.engine.begin() as connection:
+        with self._writing, self._named_errors(), self._writer.begin() as connection:
+            if self.is_on_server:
+                # Each later statement sees what the writers before this one have committed: that
+                # takes READ COMMITTED, as a snapshot would have been taken before the wait.
+                connection.execute(_WAIT_FOR_OTHER_WRITERS)
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """Open a consistent view for reading."""
-        with self._named_errors(), self.engine.connect() as connection:
+        with self._named_errors(), self._reader.connect() as connection:
             yield connection
 
     def close(self) -> None:
@@ -77,39 +113,39 @@ class Database:
         try:
             yield
         except sa.exc.DBAPIError as error:
-            named = _named(error, self._place)
+            named = named_fault(error, self.place)
             if named is None:
                 raise
             raise named from error
+        except sa.exc.TimeoutError as error:
+            raise DatabaseAwayError(
+                "All connections to the database are in use",
+                where=self.place,
+                next_step="Try again; if it stays so, see whether the database answers slowly.",
+            ) from error
 
 
-def primary_code(error: sqlite3.Error) -> int:
-    """Return SQLite's code of an error without its finer distinctions."""
-    code: int = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF
-
-
-def _named(error: sa.exc.DBAPIError, place: str) -> WorkbenchError | None:
-    """Return the error for the owner of the machine or of the file; None if it is our own."""
-    if not isinstance(error.orig, sqlite3.Error):
-        if not isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError):
-            return None
-        return ResourceError(f"The database does not answer: {error.orig}", where=place,
-                             next_step="See that its server runs and can be reached.")  # fmt: skip
-    code = primary_code(error.orig)
-    if code in MACHINE_FAULTS:
-        return ResourceError(
-            f"{MACHINE_FAULTS[code]}: {error.orig}",
-            where=place,
-            next_step="Mend that; what was recorded before is kept, and runs can be resumed.",
+def _make_engine(url: sa.URL) -> sa.Engine:
+    if url.get_backend_name() == "sqlite":
+        engine = sa.create_engine(url)
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    try:
+        engine = sa.create_engine(
+            url,
+            isolation_level="READ COMMITTED",
+            pool_pre_ping=True,  # connections to a server that was started again are made anew
+            connect_args={k: v for k, v in _POSTGRESQL_NETWORK.items() if k not in url.query},
         )
-    if code in _FILE_FAULTS:
-        return DataError(
-            f"{_FILE_FAULTS[code]}: {error.orig}",
-            where=place,
-            next_step="Restore it from a backup, or use another workspace folder.",
-        )
-    return None
+    except ModuleNotFoundError as error:
+        raise ResourceError(
+            f"The driver of this database is not installed: {error.name}",
+            where=url_without_secrets(url),
+            next_step="Install it: pip install 'nlp-workbench[postgresql]'",
+        ) from error
+    sa.event.listen(engine, "connect", _prepare_postgresql)
+    return engine
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
@@ -119,20 +155,39 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
+    # A writer that began as a reader could not go on once another process has written meanwhile.
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _prepare_postgresql(connection: Any, _record: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_POSTGRESQL_SESSION)
+    connection.commit()
 
 
 def open_database(root: Path, url: str | None = None) -> Database:
     """Open (and bring up to date) the database of the workspace at ``root``.
 
+    Args:
+        root: the workspace's folder.
+        url: where its catalog is, if not in the folder; the folder remembers it.
+
     Raises:
-        ResourceError: SQLite was asked for on a network file system, where it loses data.
+        ResourceError: SQLite was asked for on a network file system, where it loses data; or the
+            URL is none, is not this workspace's, or its driver is not installed.
+        DatabaseAwayError: the database server does not answer.
     """
-    if url is None:
-        refuse_network_file_system(root)
-        url = f"sqlite:///{root / 'catalog.sqlite'}"
-    database = Database(url)
-    _migrate(database)
+    settled = settle_database_url(root, url)
+    if settled.get_backend_name() == "sqlite":
+        refuse_network_file_system(Path(settled.database or root))
+    database = Database(settled)
+    try:
+        _migrate(database)
+    except BaseException:
+        database.close()
+        raise
+    record_database_url(root, settled)
     return database
 
 

@@ -6,7 +6,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from workbench.catalog.database import MACHINE_FAULTS, Database, primary_code
+from workbench.catalog.database import Database
+from workbench.catalog.database_faults import MACHINE_FAULTS, primary_code
 from workbench.core.artifact import flush_entry
 from workbench.core.disk import naming_disk_faults
 from workbench.core.errors import DataError, ResourceError, WorkbenchError

@@ -27,6 +27,8 @@ _LEAST_FREE_BYTES = 1_000_000  # with less a daemon cannot even say why it does 
 _START_SECONDS = 60.0
 _REQUEST_SECONDS = 90.0
 _AGAIN_SECONDS = 0.3
+# How long a run waits for a database server that is away; people are told of it at once.
+RUN_PATIENCE_SECONDS = 600.0
 
 
 class Endpoint(Protocol):
@@ -161,13 +163,17 @@ class Client:
     """Requests to a daemon; errors come back as the WorkbenchErrors they were there.
 
     A request that finds no daemon is sent again to the next one for as long as ``patience_seconds``
-    lasts, so a killed and restarted daemon is not noticed. Every request may therefore arrive
-    twice; all of the daemon's routes are written for that.
+    lasts, so a killed and restarted daemon is not noticed. What the daemon cannot do because its
+    database server is away is asked again for ``database_seconds``. Every request may therefore
+    arrive twice; all of the daemon's routes are written for that.
     """
 
-    def __init__(self, endpoint: Endpoint, patience_seconds: float = 60.0) -> None:
+    def __init__(
+        self, endpoint: Endpoint, patience_seconds: float = 60.0, database_seconds: float = 0.0
+    ) -> None:
         self._endpoint = endpoint
         self._patience_seconds = patience_seconds
+        self._database_seconds = database_seconds
         self._local = threading.local()
 
     def get(self, path: str, **query: Any) -> Any:
@@ -192,12 +198,24 @@ class Client:
         self._drop()
 
     def _request(self, method: str, path: str, body: Any = None) -> Any:
-        deadline = time.monotonic() + self._patience_seconds
         payload = None if body is None else json.dumps(body).encode()
+        place = quote(path, safe="/?=&%@:+,-_.~")
+        deadline = time.monotonic() + self._database_seconds
+        while True:
+            status, answer, retry_seconds = self._send_until_answered(method, place, payload)
+            if status < 400:
+                return answer
+            if not retry_seconds or time.monotonic() + retry_seconds > deadline:
+                raise error_from_json(answer)
+            time.sleep(retry_seconds)
+
+    def _send_until_answered(
+        self, method: str, path: str, payload: bytes | None
+    ) -> tuple[int, Any, float]:
+        deadline = time.monotonic() + self._patience_seconds
         while True:
             try:
-                status, answer = self._send(method, quote(path, safe="/?=&%@:+,-_.~"), payload)
-                break
+                return self._send(method, path, payload)
             except (OSError, http.client.HTTPException) as error:
                 self._drop()
                 if time.monotonic() > deadline:
@@ -207,11 +225,9 @@ class Client:
                         next_step="See daemon.log in the workspace; then: workbench up",
                     ) from error
                 time.sleep(0.05)
-        if status >= 400:
-            raise error_from_json(answer)
-        return answer
 
-    def _send(self, method: str, path: str, payload: bytes | None) -> tuple[int, Any]:
+    def _send(self, method: str, path: str, payload: bytes | None) -> tuple[int, Any, float]:
+        """Return status, answer, and after how many seconds to ask again (0: do not)."""
         connection, token = self._connection()
         headers = {"Authorization": f"Bearer {token}"}
         if payload is not None:
@@ -223,7 +239,7 @@ class Client:
             answer = json.loads(content) if content else None
             if response.status >= 400 and not isinstance(answer, dict):
                 raise ValueError(f"status {response.status} without an error in it")
-            return response.status, answer
+            return response.status, answer, float(response.getheader("Retry-After", "0"))
         except ValueError as error:
             raise ResourceError(
                 f"What answers at {connection.host}:{connection.port} is no daemon of a workspace",

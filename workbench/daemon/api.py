@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from workbench.catalog.database_faults import DatabaseAwayError
 from workbench.core.artifact import Artifact
 from workbench.core.errors import BugError, SpecError, WorkbenchError, error_from_json
 from workbench.daemon.keeping_api import keeping_routes
@@ -35,6 +36,7 @@ from workbench.queue.store import SupersededError
 LOG = logging.getLogger(__name__)
 _MOST_SLOTS = 1_024  # in a forecast
 _LOOK_AGAIN_SECONDS = 5.0  # while a client waits, also if nothing has rung
+_RETRY = {"Retry-After": "1"}  # seconds; tells clients that the same may be asked again
 _STATUS_OF_FAMILY = {"spec": 422, "data": 422, "resource": 503, "stage": 500, "bug": 500}
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -98,7 +100,8 @@ def _guarded(handler: Handler, token: str) -> Handler:
             return JSONResponse(error.to_json(), status_code=409)
         except WorkbenchError as error:
             status = _STATUS_OF_FAMILY.get(error.family, 500)
-            return JSONResponse(error.to_json(), status_code=status)
+            headers = _RETRY if isinstance(error, DatabaseAwayError) else None
+            return JSONResponse(error.to_json(), status_code=status, headers=headers)
         except Exception as error:
             bug = BugError(f"{type(error).__name__}: {error}", where=str(request.url.path),
                            next_step="See daemon.log in the workspace.")  # fmt: skip

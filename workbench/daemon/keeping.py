@@ -162,11 +162,16 @@ class Keeping:
         """
         if not name.isalnum() or len(name) > 40:
             raise SpecError(f"{name!r:.80} is no name for a snapshot", where="name")
-        if self._store.database.engine.dialect.name != "sqlite":
+        database = self._store.database
+        if database.is_on_server:
+            # The order matters: artifacts never change, so those that a dump names can be copied
+            # after it. pg_dump takes postgresql://, without the name of our driver.
+            url = database.place.replace("+psycopg", "", 1)
             raise ResourceError(
-                "The catalog is on a database server, which backs itself up",
-                where=str(self._store.database.engine.url),
-                next_step="Use pg_dump for the catalog, then copy the artifacts.",
+                "The catalog is on a database server, which has its own means for a backup",
+                where=database.place,
+                next_step=f"First: pg_dump --format=custom --file=catalog.dump '{url}'. Then copy "
+                f"the folder of the workspace, {self._snapshots.parent}, with artifacts and runs.",
             )
         self._snapshots.mkdir(mode=0o700, exist_ok=True)
         path = self._snapshots / f"{name}.sqlite"

@@ -22,8 +22,9 @@ from workbench.catalog.artifact_store import (
 )
 from workbench.catalog.artifacts import find_artifact, has_artifacts, list_artifacts
 from workbench.catalog.database import Database
+from workbench.catalog.database_faults import DatabaseAwayError
 from workbench.core.artifact import Artifact
-from workbench.core.errors import ResourceError, SpecError
+from workbench.core.errors import ResourceError, SpecError, WorkbenchError
 from workbench.core.registry import load_stage
 from workbench.daemon.bell import Bell
 from workbench.daemon.deployments import Deployments
@@ -38,6 +39,7 @@ from workbench.queue.store import RunStore
 
 LOG = logging.getLogger(__name__)
 _IDLE_LOOK_SECONDS = 15.0
+_DATABASE_AGAIN_SECONDS = 1.0
 
 
 class Service:
@@ -174,17 +176,27 @@ class Service:
                     shutil.rmtree(folder, ignore_errors=True)
 
     def _start_pool(self) -> None:
+        steps = (self._clear_away, self.keeping.start, self.pool.start, self.dispatcher.start)
         try:
-            self._clear_away()
-            self.keeping.start()
-            self.pool.start()
-            self.pool_state = "running"
-            self.dispatcher.start()
-            self.changed()
+            if all(self._done_when_possible(step) for step in steps):
+                self.pool_state = "running"
+                self.changed()
         except Exception as error:
             # Without a pool the daemon still answers: it must say why nothing runs.
             LOG.exception("the pool did not start")
             self.pool_state = f"failed: {error}"
+
+    def _done_when_possible(self, step: Callable[[], None]) -> bool:
+        """Do one step of starting, again while the database server is away; False if it closes."""
+        while not self._closing.is_set():
+            try:
+                step()
+            except DatabaseAwayError as error:
+                LOG.warning("starting the pool: %s", error.what)
+                self._closing.wait(_DATABASE_AGAIN_SECONDS)
+            else:
+                return True
+        return False
 
     def _make_order(self, run: dict[str, Any], slots: tuple[str, ...]) -> dict[str, Any]:
         """Put together all that an attempt must know.
@@ -214,14 +226,19 @@ class Service:
 
     def _stop_when_idle(self) -> None:
         while not self._closing.wait(min(_IDLE_LOOK_SECONDS, self._idle_seconds)):
-            busy = (
-                self.pool_state == "starting"
-                or self.store.num_unfinished()
-                or self.deployments.all()
-            )
-            if busy:
+            if self._is_busy():
                 self._last_use = time.monotonic()
             elif time.monotonic() - self._last_use > self._idle_seconds:
                 LOG.info("idle for %g minutes: stopping", self._idle_seconds / 60)
                 self._stop()
                 return
+
+    def _is_busy(self) -> bool:
+        try:
+            return bool(
+                self.pool_state == "starting"
+                or self.store.num_unfinished()
+                or self.deployments.all()
+            )
+        except WorkbenchError:
+            return True  # the database is away: nobody knows

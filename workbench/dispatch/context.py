@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from workbench.catalog.artifact_store import ArtifactStore, localised, open_artifact_store
 from workbench.core.artifact import Artifact, Draft, flush_entry
-from workbench.core.client import Client, FixedEndpoint
+from workbench.core.client import RUN_PATIENCE_SECONDS, Client, FixedEndpoint
 from workbench.core.context import PartWriter
 from workbench.core.errors import RunCancelled, RunPaused, WorkbenchError
 from workbench.core.json_text import plain
@@ -40,7 +40,9 @@ class RemoteRun:
         self.folder = Path(order["folder"])
         self.folder.mkdir(parents=True, exist_ok=True)
         self._workspace = Path(order["workspace"])
-        self.daemon_client = Client(FixedEndpoint(order["url"], order["token"]))
+        self.daemon_client = Client(
+            FixedEndpoint(order["url"], order["token"]), database_seconds=RUN_PATIENCE_SECONDS
+        )
         self._inputs = {k: Artifact.from_json(v) for k, v in order["inputs"].items()}
         self._checkpoints: dict[str, str] = dict(order["checkpoints"])
         self._route = f"/runs/{self.run_id}/attempts/{self.term}"

@@ -270,8 +270,9 @@ class RunStore:
         refused: ResourceError | None = None
         with self.database.write() as connection:
             row = self._must_row(connection, run_id)
-            if row.state == RunState.SUCCEEDED and row.term == term:
-                return _record(row)  # the answer to the first commit was lost on its way
+            # The answer to the first commit was lost on its way; an answer from the cache had none.
+            if row.state == RunState.SUCCEEDED and row.term == term > 0:
+                return _record(row)
             row = self._owned(connection, run_id, term)
             refused = self._over_quota(connection, row.project, outputs.values())
             if refused is None:

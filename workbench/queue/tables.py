@@ -75,3 +75,17 @@ CACHE = sa.Table(
     sa.Column("cache_key", sa.String(64), primary_key=True),
     sa.Column("run_id", sa.String(40), sa.ForeignKey("runs.run_id"), nullable=False),  # first wins
 )
+
+LEADERS = sa.Table(
+    "leaders",
+    METADATA,
+    sa.Column("name", sa.String(40), primary_key=True),  # what is led, such as "dispatcher"
+    sa.Column("holder", sa.String(120), nullable=False),  # who leads; empty: nobody does
+    sa.Column(
+        "term", sa.Integer, nullable=False
+    ),  # number of times it was taken; fences older ones
+    sa.Column("beat", sa.BigInteger, nullable=False),  # changes with each sign of life
+    sa.Column("address", sa.Text, nullable=False),  # where the holder can be asked; no secret
+    # Seconds since 1970 by the holder's clock: told to people, never reckoned with.
+    sa.Column("seen_at", sa.Float, nullable=False),
+)
