@@ -102,7 +102,8 @@ def _apply(state: RunState, event: Event) -> RunState:
     if kind == "checkpoint":
         return replace(state, num_checkpoints=state.num_checkpoints + 1)
     if kind == "state":
-        mark = (time, str(payload.get("state", "")), str(payload.get("cause", "")))
+        told = "; ".join(str(payload[name]) for name in ("cause", "remedy") if name in payload)
+        mark = (time, str(payload.get("state", "")), told)
         # A new attempt has a pace of its own.
         return replace(state, marks=(*state.marks, mark)[-MOST_MARKS:], progress_start=None)
     return state

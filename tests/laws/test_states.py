@@ -6,17 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.core.errors import SpecError
+from workbench.core.errors import Cause, SpecError
+from workbench.queue.healing import LONGEST_WAIT_SECONDS, RULES, remedy_for
 from workbench.queue.states import (
     ACTIVE,
-    MOST_LOSSES,
     TERMINAL,
     TRANSITIONS,
     RunEvent,
     RunState,
     is_possible,
     next_state,
-    should_give_up,
 )
 
 STATES = st.sampled_from(RunState)
@@ -88,9 +87,21 @@ def test_every_state_can_be_reached_and_from_all_but_success_waiting_again() -> 
         assert RunState.WAITING in _reachable(state)
 
 
-@given(st.integers(0, 50))
-def test_a_run_is_given_up_at_a_fixed_number_of_losses(losses: int) -> None:
-    assert should_give_up(losses) == (losses >= MOST_LOSSES)
+@given(st.sampled_from(sorted(Cause)), st.integers(1, 200))
+def test_every_remedy_is_bounded_and_says_how_often_it_is_tried(
+    cause: Cause, num_failures: int
+) -> None:
+    remedy = remedy_for(cause, num_failures)
+    assert (remedy is None) == (num_failures >= RULES[cause].most)
+    if remedy is not None:
+        assert 0 <= remedy.after_seconds <= LONGEST_WAIT_SECONDS
+        assert f"({num_failures} of {RULES[cause].most - 1})" in remedy.told
+        following = remedy_for(cause, num_failures + 1)
+        assert following is None or following.after_seconds >= remedy.after_seconds
+
+
+def test_an_error_without_a_cause_is_not_tried_again() -> None:
+    assert remedy_for(None, 1) is None
 
 
 def _reachable(start: RunState) -> set[RunState]:

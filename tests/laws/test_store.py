@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,10 +30,10 @@ from hypothesis.stateful import (
 )
 
 from workbench.core.artifact import Artifact
-from workbench.core.errors import DataError, SpecError
+from workbench.core.errors import Cause, DataError, ResourceError, SpecError
+from workbench.queue.healing import RULES
 from workbench.queue.states import (
     ACTIVE,
-    MOST_LOSSES,
     TERMINAL,
     RunEvent,
     RunState,
@@ -41,6 +42,7 @@ from workbench.queue.states import (
 )
 from workbench.queue.store import RunStore, Submission, SupersededError
 
+MOST_LOSSES = RULES[Cause.WORKER_LOST].most
 ASKS = st.sampled_from([RunEvent.PAUSE, RunEvent.RESUME, RunEvent.CANCEL])
 CACHE_KEYS = st.sampled_from([None, "key-1", "key-2"])
 
@@ -416,6 +418,50 @@ def test_a_run_that_kills_its_worker_is_given_up_and_resumed_from_a_clean_count(
     store.start("r1", ["0"])
     store.lose("r1", MOST_LOSSES + 1, "worker died")
     assert store.run("r1")["state"] == RunState.WAITING
+
+
+def test_a_killed_rank_lets_its_run_wait_again_and_is_the_error_of_the_last_time(
+    store: RunStore,
+) -> None:
+    store.submit(Submission("r1", "count", "{}", None))
+    most = RULES[Cause.RANK_KILLED].most
+    for term in range(1, most + 1):
+        assert [run.run_id for run in store.waiting()] == ["r1"]
+        store.start("r1", ["0", "1"])
+        store.fail("r1", term, ResourceError("Rank 1 was killed", cause=Cause.RANK_KILLED))
+    failed = store.run("r1")
+    assert failed["state"] == RunState.FAILED
+    assert failed["error"]["what"] == f"Rank 1 was killed, {most} times with no checkpoint between"
+    told = [e["payload"] for e in store.events("r1") if "remedy" in e["payload"]]
+    assert [(t["state"], t["cause"]) for t in told] == [("waiting", "Rank 1 was killed")] * 4
+
+
+def test_a_run_that_is_asked_to_stop_while_it_fails_does_so_and_is_not_to_blame(
+    store: RunStore,
+) -> None:
+    for run_id, event, state in (
+        ("r1", RunEvent.PAUSE, RunState.PAUSED), ("r2", RunEvent.CANCEL, RunState.CANCELLED),
+    ):  # fmt: skip
+        store.submit(Submission(run_id, "count", "{}", None))
+        store.start(run_id, ["0"])
+        store.ask(run_id, event)
+        store.fail(run_id, 1, ResourceError("Rank 1 was killed", cause=Cause.RANK_KILLED))
+        assert (store.run(run_id)["state"], store.run(run_id)["error"]) == (state, None)
+
+
+def test_a_remedy_that_wants_time_keeps_the_run_out_of_the_line_until_then(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.submit(Submission("r1", "count", "{}", None))
+    store.start("r1", ["0"])
+    store.fail("r1", 1, ResourceError("The database is away", cause=Cause.UNREACHABLE))
+    assert store.run("r1")["state"] == RunState.WAITING
+    assert store.waiting() == []
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3)
+    assert [run.run_id for run in store.waiting()] == ["r1"]
+    monkeypatch.setattr(time, "time", lambda: now - 100_000)  # somebody sets the clock back
+    assert [run.run_id for run in store.waiting()] == ["r1"]
 
 
 def test_an_answer_from_the_cache_moves_all_aliases_or_none(store: RunStore) -> None:

@@ -27,6 +27,7 @@ from workbench.daemon.service import Service
 from workbench.daemon.settings import Settings
 from workbench.data.integrate import IntegrateSpec
 from workbench.pipeline.files import load_pipeline, read_parameters
+from workbench.queue.healing import RULES
 from workbench.queue.states import RunEvent, RunState, is_possible, next_state
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -167,6 +168,11 @@ def test_the_table_of_states_is_that_of_the_queue() -> None:
         for state in RunState
     }
     assert told == real
+
+
+def test_the_table_of_remedies_is_that_of_the_queue() -> None:
+    told = {row[0].partition(" (")[0]: row[2] for row in ARCHITECTURE.table("cause", "remedy")}
+    assert told == {cause: f"{rule.most}th" for cause, rule in RULES.items()}
 
 
 def test_the_table_of_routes_is_that_of_the_daemon(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@
     ├── RunPaused
     └── RunCancelled
 
-Each error says *what* happened, *where*, and the *next step*; each survives pickling and JSON.
+Each error says *what* happened, *where*, and the *next step*; each survives pickling and JSON. An
+error with a ``cause`` is one that a run may heal from by itself (``workbench/queue/healing.py``).
 """
 
 from __future__ import annotations
@@ -20,7 +21,16 @@ import difflib
 import errno
 import traceback
 from collections.abc import Iterable
+from enum import StrEnum
 from typing import Any, ClassVar
+
+
+class Cause(StrEnum):
+    """What a run may heal from by itself, as it may be gone with the next attempt."""
+
+    WORKER_LOST = "worker lost"
+    RANK_KILLED = "rank killed"
+    UNREACHABLE = "unreachable"  # a server, a database or a network that may come back
 
 
 class WorkbenchError(Exception):
@@ -29,13 +39,20 @@ class WorkbenchError(Exception):
     family: ClassVar[str] = "error"
 
     def __init__(
-        self, what: str, *, where: str = "", next_step: str = "", detail: str = ""
+        self,
+        what: str,
+        *,
+        where: str = "",
+        next_step: str = "",
+        detail: str = "",
+        cause: Cause | None = None,
     ) -> None:
         super().__init__(what)
         self.what = what
         self.where = where
         self.next_step = next_step
         self.detail = detail
+        self.cause = cause
 
     def __str__(self) -> str:
         parts = [self.what]
@@ -56,6 +73,7 @@ class WorkbenchError(Exception):
             "where": self.where,
             "next_step": self.next_step,
             "detail": self.detail,
+            "cause": self.cause or "",
         }
 
 
@@ -101,6 +119,8 @@ class RunCancelled(Interruption):
     """The run was asked to stop for good."""
 
 
+_CAUSES = {cause.value: cause for cause in Cause}
+
 _FAMILIES: dict[str, type[WorkbenchError]] = {
     kind.family: kind
     for kind in (WorkbenchError, SpecError, DataError, ResourceError, StageError, BugError)
@@ -115,6 +135,7 @@ def error_from_json(record: dict[str, str]) -> WorkbenchError:
         where=record.get("where", ""),
         next_step=record.get("next_step", ""),
         detail=record.get("detail", ""),
+        cause=_CAUSES.get(record.get("cause", "")),
     )
 
 

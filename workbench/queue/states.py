@@ -102,13 +102,3 @@ def next_state(state: RunState, event: RunEvent) -> RunState:
             where="run",
             next_step="Submit its Spec again to run it anew." if state in TERMINAL else "",
         ) from None
-
-
-# A run whose worker dies this often with no new finished part between is not started again: its
-# own work is what kills the worker.
-MOST_LOSSES = 5
-
-
-def should_give_up(losses_since_progress: int) -> bool:
-    """Decide whether a run that lost its worker again is failed rather than healed."""
-    return losses_since_progress >= MOST_LOSSES

@@ -16,8 +16,9 @@ from workbench.catalog.artifacts import find_artifact, insert_artifact, is_known
 from workbench.catalog.database import Database
 from workbench.catalog.quotas import has_quota, over_quota, use_of
 from workbench.core.artifact import Artifact
-from workbench.core.errors import ResourceError, SpecError, WorkbenchError
+from workbench.core.errors import Cause, ResourceError, SpecError, WorkbenchError
 from workbench.core.json_text import json_text
+from workbench.queue.healing import LONGEST_WAIT_SECONDS, Remedy, remedy_for
 from workbench.queue.journal import append_events, read_events
 from workbench.queue.policy.values import Group, WaitingRun
 from workbench.queue.states import (
@@ -27,7 +28,6 @@ from workbench.queue.states import (
     RunState,
     is_possible,
     next_state,
-    should_give_up,
 )
 from workbench.queue.tables import ATTEMPTS, CACHE, CHECKPOINTS, RUNS
 
@@ -133,8 +133,11 @@ class RunStore:
 
     def waiting(self) -> list[WaitingRun]:
         """Return every run that could start now."""
-        query = sa.select(*_PLACEMENT).where(RUNS.c.state == RunState.WAITING)
         now = time.time()
+        not_before = sa.func.coalesce(RUNS.c.not_before, 0.0)
+        # A clock that was set back shall not hold a run for longer than any remedy does.
+        is_due = sa.or_(not_before <= now, not_before > now + LONGEST_WAIT_SECONDS)
+        query = sa.select(*_PLACEMENT).where(RUNS.c.state == RunState.WAITING, is_due)
         with self.database.read() as connection:
             return [_waiting_run(row, now) for row in connection.execute(query)]
 
@@ -206,18 +209,21 @@ class RunStore:
             if row.term != term or RunState(row.state) not in ACTIVE:
                 return
             blameless = blameless or row.preempted or row.state != RunState.RUNNING
-            losses = row.losses + (0 if blameless else 1)
             self._end_attempt(connection, run_id, term, cause)
-            self._move(connection, row, RunEvent.LOSE, losses=losses, cause=cause)
-            row = self._must_row(connection, run_id)
-            if row.state == RunState.WAITING and should_give_up(losses):
-                error = ResourceError(
-                    f"The worker died {losses} times with no finished part between: {cause}",
-                    where=f"run {run_id} ({row.stage})",
-                    next_step="Look for memory use or a native crash in the run's log, "
-                    "then resume the run: finished parts are kept.",
-                )
-                self._move(connection, row, RunEvent.FAIL, error=json.dumps(error.to_json()))
+            num_failures = row.losses + (0 if blameless else 1)
+            remedy = None if blameless else remedy_for(Cause.WORKER_LOST, num_failures)
+            if blameless or remedy is not None:
+                self._heal(connection, row, cause, num_failures, remedy)
+                return
+            error = ResourceError(
+                f"The worker died {num_failures} times with no finished part between: {cause}",
+                where=f"run {run_id} ({row.stage})",
+                next_step="Look for memory use or a native crash in the run's log, "
+                "then resume the run: finished parts are kept.",
+            )
+            self._move(connection, row, RunEvent.LOSE, {"cause": cause}, losses=num_failures)
+            lost = self._must_row(connection, run_id)
+            self._move(connection, lost, RunEvent.FAIL, error=json.dumps(error.to_json()))
 
     # -- asked by attempts, each with its term ------------------------------------------------
 
@@ -317,9 +323,21 @@ class RunStore:
         return _record(self._must_row(connection, run_id))
 
     def fail(self, run_id: str, term: int, error: WorkbenchError) -> None:
-        """Record why an attempt failed."""
+        """Record why an attempt failed; its run heals where the cause may be gone next time."""
         with self.database.write() as connection:
-            self._fail(connection, self._owned(connection, run_id, term), error)
+            row = self._owned(connection, run_id, term)
+            if error.cause is None:
+                self._fail(connection, row, error)
+                return
+            is_blameless = row.preempted or row.state != RunState.RUNNING
+            num_failures = row.losses + (0 if is_blameless else 1)
+            remedy = None if is_blameless else remedy_for(error.cause, num_failures)
+            if is_blameless or remedy is not None:
+                self._end_attempt(connection, run_id, term, error.cause)
+                self._heal(connection, row, error.what, num_failures, remedy)
+            else:
+                error.what = f"{error.what}, {num_failures} times with no checkpoint between"
+                self._fail(connection, row, error)
 
     def stop(self, run_id: str, term: int) -> None:
         """Record that an attempt stopped at a safe point, as it was asked to."""
@@ -329,6 +347,20 @@ class RunStore:
             self._move(connection, row, RunEvent.STOP)
 
     # -- inside one transaction -----------------------------------------------------------------
+
+    def _heal(
+        self, connection: sa.Connection, row: Any, cause: str, num_failures: int,
+        remedy: Remedy | None,
+    ) -> None:  # fmt: skip
+        """Let a run whose attempt is over wait again, or rest as it was asked to."""
+        facts = {"cause": cause}
+        not_before = None
+        if remedy is not None:
+            facts["remedy"] = remedy.told
+            not_before = time.time() + remedy.after_seconds if remedy.after_seconds else None
+        self._move(
+            connection, row, RunEvent.LOSE, facts, losses=num_failures, not_before=not_before
+        )
 
     def _fail(self, connection: sa.Connection, row: Any, error: WorkbenchError) -> None:
         self._end_attempt(connection, row.run_id, row.term, "failed")
@@ -430,9 +462,15 @@ class RunStore:
             connection.execute(sa.delete(CACHE).where(CACHE.c.cache_key == row.cache_key))
             connection.execute(sa.insert(CACHE).values(cache_key=row.cache_key, run_id=row.run_id))
 
-    def _move(self, connection: sa.Connection, row: Any, event: RunEvent, **values: Any) -> None:
-        """Apply one event of the state table and note it in the journal."""
-        cause = values.pop("cause", None)
+    def _move(
+        self,
+        connection: sa.Connection,
+        row: Any,
+        event: RunEvent,
+        facts: Mapping[str, str] | None = None,
+        **values: Any,
+    ) -> None:
+        """Apply one event of the state table and note it, and these facts, in the journal."""
         state = next_state(RunState(row.state), event)
         if state == row.state and not values:
             return
@@ -441,9 +479,7 @@ class RunStore:
         elif row.ended_at is not None:  # resumed after it had failed or was cancelled
             values.update(ended_at=None, error=None, losses=0)
         self._update(connection, row.run_id, state=state, **values)
-        payload = {"state": state, "term": values.get("term", row.term)}
-        if cause:
-            payload["cause"] = cause
+        payload = {"state": state, "term": values.get("term", row.term), **(facts or {})}
         self._note(connection, row.run_id, "state", payload)
 
     def _update(self, connection: sa.Connection, run_id: str, **values: Any) -> None:

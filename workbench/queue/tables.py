@@ -22,7 +22,8 @@ RUNS = sa.Table(
     sa.Column("preempted", sa.Boolean, nullable=False),  # asked to give way to a more urgent run
     sa.Column("cached", sa.Boolean, nullable=False),  # its outputs are an earlier run's
     sa.Column("term", sa.Integer, nullable=False),  # number of starts; fences older attempts
-    sa.Column("losses", sa.Integer, nullable=False),  # workers lost since the last checkpoint
+    sa.Column("losses", sa.Integer, nullable=False),  # attempts lost since the last checkpoint
+    sa.Column("not_before", sa.Float),  # it waits until then: the remedy of a failure wants time
     sa.Column("submitted_by", sa.String(120), nullable=False),
     sa.Column("submitted_at", sa.Float, nullable=False),  # seconds since 1970, as all times
     sa.Column("started_at", sa.Float),  # of the first attempt

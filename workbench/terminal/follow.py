@@ -51,8 +51,8 @@ def describe(event: dict[str, Any]) -> str:
     """Return an event as a line for people; empty for what is not shown line by line."""
     kind, payload = event["kind"], event["payload"]
     if kind == "state":
-        cause = f" ({payload['cause']})" if "cause" in payload else ""
-        return f"{payload['state']}{cause}"
+        told = "; ".join(payload[name] for name in ("cause", "remedy") if name in payload)
+        return f"{payload['state']} ({told})" if told else str(payload["state"])
     if kind == "log":
         facts = " ".join(f"{k}={v}" for k, v in payload.items() if k != "message")
         return f"{payload['message']} {facts}".rstrip()

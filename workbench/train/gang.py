@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from workbench.core.errors import ResourceError, StageError, WorkbenchError, error_from_json
+from workbench.core.errors import Cause, ResourceError, StageError, WorkbenchError, error_from_json
 from workbench.train.rank import RankOrder, out_of_memory
 
 Event = dict[str, Any]
@@ -177,6 +177,7 @@ class Gang:
                 where=f"rank {rank}",
                 next_step="Resume the run: it goes on from its last checkpoint.",
                 detail=self._tail(rank),
+                cause=Cause.RANK_KILLED,
             )
         return StageError(
             f"Rank {rank} crashed in native code ({name})",

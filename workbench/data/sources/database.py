@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.core.errors import DataError, WorkbenchError
+from workbench.core.errors import Cause, DataError, WorkbenchError
 from workbench.data.sources.secrets import look_up, masked
 
 if TYPE_CHECKING:
@@ -96,6 +96,8 @@ class Connector:
         )
         if is_lost or _LOST.search(reason):
             error.add_note(_CUT_OFF)
+        if _LOST.search(reason):  # not what a wrong password or name brings
+            error.cause = Cause.UNREACHABLE
         return error
 
     def _engine(self) -> Engine:

@@ -1,0 +1,102 @@
+"""Ranks are killed while they train: the run heals by itself, and the weights are the same."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from live_workspace import LiveWorkspace, StartWorkspace, wait_until
+from tiny_training import sentences, write_encoder
+
+from workbench.data.integrate import IntegrateSpec
+from workbench.queue.healing import RULES, Cause
+from workbench.train.train import TrainSpec
+from workbench.workspace import Run
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def spec_of(tmp_path: Path) -> Callable[..., TrainSpec]:
+    encoder = write_encoder(tmp_path / "encoder")
+
+    def spec_of(checkpoint_seconds: float) -> TrainSpec:
+        return TrainSpec(
+            dataset="rows", model=str(encoder), epochs=40, batch_size=16, learning_rate=3e-3,
+            max_tokens=24, precision="float32", checkpoint_seconds=checkpoint_seconds,
+        )  # fmt: skip
+
+    return spec_of
+
+
+def start_with_rows(start: StartWorkspace, folder: Path) -> LiveWorkspace:
+    with (folder / "rows.csv").open("w", newline="") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["text", "label"])
+        rows.writerows(sentences(200))
+    source = {"kind": "csv", "name": "rows", "path": str(folder / "rows.csv"),
+              "text_column": "text", "label_column": "label"}  # fmt: skip
+    own = start(slots=2)
+    own.do(IntegrateSpec.parse({"name": "rows", "sources": [source]}))
+    return own
+
+
+def ranks_of(run: Run, term: int) -> list[int]:
+    """Return the process of each rank of an attempt, once all have told."""
+
+    def told() -> list[int]:
+        pids: list[int] = []
+        for event in run.events():
+            payload = event["payload"]
+            if event["kind"] == "state" and payload.get("term", 0) < term:
+                pids.clear()
+            elif event["kind"] == "log" and "rank" in payload and "pid" in payload:
+                pids.append(payload["pid"])
+        return pids if run.record()["term"] == term else []
+
+    wait_until(lambda: len(told()) >= 2, f"both ranks of attempt {term} train", 60)
+    return told()[-2:]
+
+
+def remedies(run: Run) -> list[str]:
+    return [e["payload"]["remedy"] for e in run.events() if "remedy" in e["payload"]]
+
+
+def test_a_killed_rank_heals_its_run_to_the_same_weights(
+    start_workspace: StartWorkspace, tmp_path: Path, spec_of: Callable[..., TrainSpec]
+) -> None:
+    own = start_with_rows(start_workspace, tmp_path)
+    run = own.submit(spec_of(checkpoint_seconds=0), workers=2)
+    victim = ranks_of(run, 1)[1]
+    wait_until(lambda: "checkpoint" in {e["kind"] for e in run.events()}, "a checkpoint is there")
+    os.kill(victim, signal.SIGKILL)
+    assert run.wait(120).state == "succeeded"
+    assert run.record()["term"] == 2
+    assert remedies(run) == ["starts again from its last checkpoint (1 of 4)"]
+    steps = [e["payload"]["step"] for e in run.events() if e["payload"].get("name") == "loss"]
+    assert len(steps) - len(set(steps)) <= 1, "at most the step after the checkpoint is done twice"
+    calm = own.submit(spec_of(checkpoint_seconds=3600), workers=2).wait(120)
+    assert not calm.record()["cached"]
+    assert run.outputs().model.version == calm.outputs().model.version
+
+
+def test_a_run_whose_ranks_die_again_and_again_is_failed_with_the_cause(
+    start_workspace: StartWorkspace, tmp_path: Path, spec_of: Callable[..., TrainSpec]
+) -> None:
+    own = start_with_rows(start_workspace, tmp_path)
+    run = own.submit(spec_of(checkpoint_seconds=3600), workers=2)
+    most = RULES[Cause.RANK_KILLED].most
+    for term in range(1, most + 1):
+        for pid in ranks_of(run, term):
+            with suppress(ProcessLookupError):  # the gang was ended for the other one's sake
+                os.kill(pid, signal.SIGKILL)
+    assert run.wait(120).state == "failed"
+    error = run.record()["error"]
+    assert error["what"].endswith(f"(SIGKILL), {most} times with no checkpoint between")
+    assert error["cause"] == Cause.RANK_KILLED
+    assert len(remedies(run)) == most - 1
