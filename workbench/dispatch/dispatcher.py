@@ -21,13 +21,14 @@ from workbench.dispatch.attempt import clear_unfinished, run_attempt
 from workbench.dispatch.coordinator import CoordinatorProcess
 from workbench.pool.local import LocalPool, Sent
 from workbench.queue.policy.scheduler import Standing
-from workbench.queue.policy.values import Preempt, Start
+from workbench.queue.policy.values import Preempt, Start, WaitingRun
 from workbench.queue.states import RunState
 from workbench.queue.store import RunStore
 
 LOG = logging.getLogger(__name__)
 THIS_HOST = "local"
 _WATCH_SECONDS = 0.5  # the longest wait when nothing rings but attempts are live
+_READ_AGAIN_SECONDS = 2.0  # a remedy's time may have come
 _IDLE_SECONDS = 5.0  # the same when nothing is: an idle daemon costs nothing
 
 
@@ -65,6 +66,9 @@ class Dispatcher:
         self._announce = announce
         self._stop_seconds = stop_seconds
         self._allocation = Allocation()
+        self._waiting: list[WaitingRun] = []
+        self._seen_revision = -1
+        self._read_at = 0.0
         self._live: dict[str, LiveAttempt] = {}
         self.trouble = ""  # why the last turn failed
         self._lock = threading.RLock()
@@ -137,7 +141,7 @@ class Dispatcher:
         self._take_back_the_lost()
         active = {run["run_id"]: run for run in self._store.active()}
         self._end_the_unwilling(active)
-        waiting = self._store.waiting()
+        waiting = self._line()
         slots = dict.fromkeys(self._pool.slots(), THIS_HOST)
         started = 0
         for decision in self._allocation.decide(
@@ -150,6 +154,14 @@ class Dispatcher:
         if started:
             self._announce()
         return bool(waiting)
+
+    def _line(self) -> list[WaitingRun]:
+        """Return who waits; read again when that may have changed, and now and then."""
+        now, revision = time.monotonic(), self._store.revision
+        if revision != self._seen_revision or now - self._read_at > _READ_AGAIN_SECONDS:
+            self._waiting, self._read_at = self._store.waiting(), now
+            self._seen_revision = revision
+        return self._waiting
 
     def _stopping(self, active: dict[str, dict[str, Any]]) -> dict[str, bool]:
         """Return for each run with an attempt whether it was asked to stop."""

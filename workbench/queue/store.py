@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,6 +69,9 @@ class RunStore:
         self.database = database
         self.artifact_root = artifact_root
         self._is_there = is_there
+        # Grows with whatever may change who is next: who has seen it need not read the line again.
+        self.revision = 0
+        self._revisions = itertools.count(1)
 
     # -- asked by people ---------------------------------------------------------------------
 
@@ -81,13 +86,13 @@ class RunStore:
         Raises:
             SupersededError: the run's parent is over or being cancelled: it may ask for no more.
         """
-        with self.database.write() as connection:
+        with self._changing() as connection:
             row = self._row(connection, submission.run_id)
             return _record(row or self._join_or_insert(connection, submission))
 
     def ask(self, run_id: str, event: RunEvent) -> dict[str, Any]:
         """Pause, resume or cancel a run and, down the tree, its unfinished children."""
-        with self.database.write() as connection:
+        with self._changing() as connection:
             self._move(connection, self._must_row(connection, run_id), event)
             for member in self._tree(connection, run_id)[1:]:
                 row = self._must_row(connection, member)
@@ -98,7 +103,7 @@ class RunStore:
 
     def prioritise(self, run_id: str, priority: int) -> dict[str, Any]:
         """Change the priority of a run and of its unfinished children."""
-        with self.database.write() as connection:
+        with self._changing() as connection:
             self._must_row(connection, run_id)
             tree = self._tree(connection, run_id)
             connection.execute(
@@ -170,7 +175,7 @@ class RunStore:
 
     def start(self, run_id: str, slots: Sequence[str]) -> dict[str, Any]:
         """Begin a new attempt; return the run with its new term and its ``checkpoints``."""
-        with self.database.write() as connection:
+        with self._changing() as connection:
             row = self._must_row(connection, run_id)
             term = row.term + 1
             self._move(
@@ -193,7 +198,7 @@ class RunStore:
 
     def preempt(self, run_id: str) -> None:
         """Ask a running run to stop at its next safe point and to wait again."""
-        with self.database.write() as connection:
+        with self._changing() as connection:
             row = self._must_row(connection, run_id)
             if row.state == RunState.RUNNING:
                 self._update(connection, run_id, preempted=True)
@@ -204,7 +209,7 @@ class RunStore:
         A loss is ``blameless`` when the whole daemon was restarted, or when the run was ended by
         force because it did not give way in time: it says nothing of the run.
         """
-        with self.database.write() as connection:
+        with self._changing() as connection:
             row = self._must_row(connection, run_id)
             if row.term != term or RunState(row.state) not in ACTIVE:
                 return
@@ -274,7 +279,7 @@ class RunStore:
                 checkpoints), or files were cleared away between sealing and this (it goes on).
         """
         refused: ResourceError | None = None
-        with self.database.write() as connection:
+        with self._changing() as connection:
             row = self._must_row(connection, run_id)
             # The answer to the first commit was lost on its way; an answer from the cache had none.
             if row.state == RunState.SUCCEEDED and row.term == term > 0:
@@ -324,7 +329,7 @@ class RunStore:
 
     def fail(self, run_id: str, term: int, error: WorkbenchError) -> None:
         """Record why an attempt failed; its run heals where the cause may be gone next time."""
-        with self.database.write() as connection:
+        with self._changing() as connection:
             row = self._owned(connection, run_id, term)
             if error.cause is None:
                 self._fail(connection, row, error)
@@ -341,10 +346,17 @@ class RunStore:
 
     def stop(self, run_id: str, term: int) -> None:
         """Record that an attempt stopped at a safe point, as it was asked to."""
-        with self.database.write() as connection:
+        with self._changing() as connection:
             row = self._owned(connection, run_id, term)
             self._end_attempt(connection, run_id, term, "stopped")
             self._move(connection, row, RunEvent.STOP)
+
+    @contextmanager
+    def _changing(self) -> Iterator[sa.Connection]:
+        """Open a transaction that may change who is next."""
+        with self.database.write() as connection:
+            yield connection
+        self.revision = next(self._revisions)  # after its end: who sees it sees the change, too
 
     # -- inside one transaction -----------------------------------------------------------------
 
