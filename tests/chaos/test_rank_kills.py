@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import os
 import signal
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from live_workspace import LiveWorkspace, StartWorkspace, wait_until
 from tiny_training import sentences, write_encoder
@@ -83,6 +85,25 @@ def test_a_killed_rank_heals_its_run_to_the_same_weights(
     calm = own.submit(spec_of(checkpoint_seconds=3600), workers=2).wait(120)
     assert not calm.record()["cached"]
     assert run.outputs().model.version == calm.outputs().model.version
+
+
+@pytest.mark.parametrize("who", ["a rank", "the zygote", "the worker"])
+def test_a_process_that_somebody_stops_is_replaced_within_seconds(
+    start_workspace: StartWorkspace, tmp_path: Path, spec_of: Callable[..., TrainSpec], who: str
+) -> None:
+    own = start_with_rows(start_workspace, tmp_path)
+    run = own.submit(spec_of(checkpoint_seconds=0), workers=2)
+    rank = psutil.Process(ranks_of(run, 1)[1])
+    wait_until(lambda: "checkpoint" in {e["kind"] for e in run.events()}, "a checkpoint is there")
+    victim = {"a rank": rank, "the zygote": rank.parent(), "the worker": rank.parent().parent()}[
+        who
+    ]
+    victim.suspend()
+    stopped_at = time.monotonic()
+    wait_until(lambda: run.record()["term"] == 2, "the run starts again", 20)
+    assert time.monotonic() - stopped_at < 15, "a busy machine takes its time; minutes it does not"
+    assert run.wait(120).state == "succeeded"
+    assert not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE
 
 
 def test_a_run_whose_ranks_die_again_and_again_is_failed_with_the_cause(

@@ -30,6 +30,7 @@ class Cause(StrEnum):
 
     WORKER_LOST = "worker lost"
     RANK_KILLED = "rank killed"
+    STALLED = "stalled"  # a process stands still, and others wait for it
     UNREACHABLE = "unreachable"  # a server, a database or a network that may come back
 
 

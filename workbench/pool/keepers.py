@@ -1,12 +1,16 @@
-"""Keeps the slots of a pool filled: a worker that died, even while it started, is replaced."""
+"""Keeps the slots of a pool filled: a worker that died, or stands still, is replaced."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import time
 from contextlib import suppress
 from typing import Any
+
+from workbench.pool.stopped import StoppedProcesses
 
 LOG = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.5
@@ -26,6 +30,7 @@ class SlotKeepers:
         self._names = [str(number) for number in range(num_slots)]
         self._nannies: dict[str, Any] = {}
         self._seen: dict[str, float] = {}  # name -> when its worker was last there
+        self._stopped = StoppedProcesses()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
 
@@ -38,6 +43,7 @@ class SlotKeepers:
         """Fill all slots, now and whenever one is empty, until closed."""
         self._task = asyncio.current_task()
         while not self._closing:
+            self._end_stopped()
             await asyncio.gather(*map(self._fill, self._names))
             await asyncio.sleep(_LOOK_SECONDS)
 
@@ -49,6 +55,14 @@ class SlotKeepers:
             with suppress(asyncio.CancelledError):
                 await self._task
         await asyncio.gather(*map(self._end, list(self._nannies)))
+
+    def _end_stopped(self) -> None:
+        """End workers that stand still: their runs go on elsewhere, or once they are replaced."""
+        pids = filter(None, map(self.pid, self._names))
+        for pid in self._stopped.look(pids):
+            LOG.warning("worker process %d stands still: somebody stopped it; it is replaced", pid)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     async def _fill(self, name: str) -> None:
         if name in self._nannies and not self._has_given_up(name):

@@ -30,6 +30,7 @@ class Remedy:
 RULES: dict[Cause, Rule] = {
     Cause.WORKER_LOST: Rule(5, 0.0, "starts again from its last checkpoint"),
     Cause.RANK_KILLED: Rule(5, 0.0, "starts again from its last checkpoint"),
+    Cause.STALLED: Rule(5, 0.0, "is ended and starts again from its last checkpoint"),
     # About a minute in all: a restarting server is back by then, a wrong address never.
     Cause.UNREACHABLE: Rule(6, 2.0, "tries again"),
 }

@@ -18,12 +18,14 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from workbench.core.errors import Cause, ResourceError, StageError, WorkbenchError, error_from_json
+from workbench.pool.stopped import StoppedProcesses
 from workbench.train.rank import RankOrder, out_of_memory
 
 Event = dict[str, Any]
 
 _TICK_SECONDS = 0.2  # how long a wish to pause may go unheard
-_DEATH_SECONDS = 5.0
+_LOOK_SECONDS = 0.5  # between two looks for processes that stand still
+_DEATH_SECONDS = 2.0  # SIGKILL ends a process at once, unless the kernel is busy for it
 _GRACE_SECONDS = 0.5  # in which the others may say why they ended, once one rank has
 _MOST_BYTES = 65_536
 _LOG_TAIL = 4_000
@@ -42,6 +44,9 @@ class Gang:
         self._selector = selectors.DefaultSelector()
         self._pipes: dict[int, int] = {}
         self._unread: dict[int, bytes] = {}
+        self._pids: dict[int, int] = {}  # of the ranks that have told
+        self._stopped = StoppedProcesses()
+        self._looked_at = 0.0
         self._statuses: dict[int, int] = {}
         self._reports: dict[int, Event] = {}
 
@@ -81,6 +86,7 @@ class Gang:
             yield {"kind": "tick"}
             if self._reports or any(self._statuses.values()):
                 raise self._explain()
+            self._look_for_stopped()
 
     # -- starting and listening -------------------------------------------------------------------
 
@@ -126,10 +132,33 @@ class Gang:
         *lines, self._unread[rank] = (self._unread[rank] + content).split(b"\n")
         for line in lines:
             event: Event = {**json.loads(line), "rank": rank}
+            if event["kind"] == "started":
+                self._pids[rank] = event["pid"]
             if event["kind"] in ("error", "lost-peer"):
                 self._reports[rank] = event
             else:
                 yield event
+
+    def _look_for_stopped(self) -> None:
+        """See that no process stands still: the others would wait for it for minutes.
+
+        Raises:
+            ResourceError: one does.
+        """
+        now = time.monotonic()
+        if now - self._looked_at < _LOOK_SECONDS:
+            return
+        self._looked_at = now
+        places = {pid: f"rank {rank}" for rank, pid in self._pids.items()
+                  if rank not in self._statuses}  # fmt: skip
+        places[self._zygote.process.pid] = "the process that starts ranks"
+        for pid in self._stopped.look(places):
+            raise ResourceError(
+                f"{places[pid][0].upper()}{places[pid][1:]} stands still: somebody stopped it",
+                where=f"{places[pid]}, process {pid}",
+                next_step="Resume the run: it goes on from its last checkpoint.",
+                cause=Cause.STALLED,
+            )
 
     # -- ending -----------------------------------------------------------------------------------
 
