@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from workbench.queue.policy.free_slots import FreeSlots
 from workbench.queue.policy.scheduler import RECLAIM_SECONDS, Scheduler
 from workbench.queue.policy.values import (
     AGING_SECONDS,
@@ -372,3 +373,43 @@ def test_why_a_run_waits_is_told() -> None:
         "behind": "1 run before it; needs 2 slots at once, 1 free",
         "barred": "the quota of small is used up (0 of 0 slots held)",
     }
+
+
+def test_more_urgent_work_goes_before_who_holds_the_reservation_and_borrows_nothing() -> None:
+    scheduler = Scheduler()
+    scheduler.set_slots({"0": "a", "1": "a"}, 2)
+    scheduler.enqueue(WaitingRun("running", 0), 0.0)
+    scheduler.decide(0.0)
+    scheduler.enqueue(WaitingRun("wide", 1, least=2, most=2), 1.0)
+    assert scheduler.decide(1.0) == []
+    scheduler.enqueue(WaitingRun("urgent", 2, priority=5), 2.0)
+    assert [d.run_id for d in scheduler.decide(2.0)] == ["urgent"]
+    scheduler.release("running", 3.0)
+    assert scheduler.decide(3.0) == [], "who borrowed would have to give way"
+
+
+def test_who_has_asked_for_much_early_has_no_advantage_over_who_comes_later() -> None:
+    early = runs_of("ann", 600, seconds=10)
+    later = runs_of("bob", 10, seconds=10, arrives_at=3_000)
+    ends = Simulation(early + later, pool_of(1)).run().ends
+    assert ends[600:].max() < 3_000 + 2 * 10 * 11, "they take turns"
+
+
+def test_what_a_run_has_waited_protects_it_for_as_long_as_it_has_waited() -> None:
+    scheduler = Scheduler()
+    scheduler.set_slots({"0": "a"}, 1)
+    scheduler.enqueue(WaitingRun("patient", 0, patience=10 * AGING_SECONDS), 0.0)
+    scheduler.decide(0.0)
+    scheduler.enqueue(WaitingRun("urgent", 1, priority=9), 1.0)
+    assert scheduler.decide(1.0) == []
+    assert scheduler.decide(3 * AGING_SECONDS) == [Preempt("patient")]
+
+
+def test_runs_lie_on_as_few_hosts_as_can_be_and_wide_gaps_stay_wide() -> None:
+    slots = FreeSlots()
+    slots.replace({**{f"a{n}": "a" for n in range(4)}, **{f"b{n}": "b" for n in range(2)}})
+    assert slots.take(2) == ("b0", "b1")
+    slots.give_back(("b0", "b1"))
+    assert slots.take(3) == ("a0", "a1", "a2")
+    assert slots.take(3) == ("b0", "b1", "a3")
+    assert slots.count == 0
