@@ -34,7 +34,8 @@ def test_who_waits_is_told_why_and_until_when(
     assert [slot["run_id"] for slot in found["slots"]].count(long.run_id) == 1
     assert found["waiting"] == [
         {
-            "run_id": wide.run_id, "stage": "nothing", "workers": 2, "priority": 0, "place": 1,
+            "run_id": wide.run_id, "stage": "nothing", "least_workers": 2, "workers": 2,
+            "priority": 0, "place": 1,
             "submitted_by": found["waiting"][0]["submitted_by"], "project": "default",
             "reason": "next: needs 2 slots at once, 1 free, 0 more coming free",
         }
