@@ -106,7 +106,7 @@ def test_a_step_of_a_pipeline_takes_a_range_and_refuses_nonsense() -> None:
     assert StepSpec(notebook="train", workers="..8").workers == "1..8"
     assert NotebookSpec(notebook="train", workers="3").workers == 3
     assert NotebookSpec(notebook="train").workers == 1
-    with pytest.raises(ValidationError, match="Perhaps 2..8 is meant"):
+    with pytest.raises(ValidationError, match=r"Perhaps 2\.\.8 is meant"):
         StepSpec(notebook="train", workers="8..2")
     with pytest.raises(SpecError, match="True is no number of workers"):
         NotebookSpec.parse({"notebook": "train", "workers": True})

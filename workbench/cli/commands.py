@@ -201,7 +201,7 @@ def show_pool(_options: argparse.Namespace) -> int:
              str(recorded_workers(one)), one["submitted_by"], one["reason"]]
             for one in found["waiting"]
         ]  # fmt: skip
-        print_table(["place", "run", "stage", "priority", "workers", "by", "why it waits"], lines)
+        print_table(["#", "run", "stage", "priority", "workers", "by", "why it waits"], lines)
     return 0
 
 
