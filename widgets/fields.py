@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -14,6 +14,7 @@ from pydantic_core import to_jsonable_python
 from workbench.core.copy_as import given_values
 from workbench.core.presets import offered
 from workbench.core.spec import RUN_OPTIONS, ReadsArtifact, Spec
+from workbench.core.workers import MOST_WORKERS
 
 Control = Literal["text", "number", "choice", "switch", "reference", "list", "items", "json"]
 SCALARS = ("string", "integer", "number", "boolean")
@@ -42,6 +43,7 @@ class FormField:
     excludes_minimum: bool = False
     excludes_maximum: bool = False
     bounds: str = ""  # the limits in words
+    read: Callable[[str], Any] | None = None  # where a text is read in a way of its own
 
     @property
     def is_whole(self) -> bool:
@@ -85,9 +87,14 @@ def fields_of(spec_class: type[Spec]) -> tuple[FormField, ...]:
 def running_fields() -> tuple[FormField, ...]:
     """Return the fields that say how a run is done: never part of a Spec."""
     return (
-        _running_field("priority", "Priority", "", -100, 100),
-        _running_field("workers", "Workers", "slots", 1, 1024),
-    )
+        _running_field(
+            "priority", "Priority", control="number", types=("integer",), minimum=-100, maximum=100
+        ),
+        _running_field(
+            "workers", "Workers", unit="slots", control="text", types=("integer", "string"),
+            minimum=1, maximum=MOST_WORKERS, read=RUN_OPTIONS["workers"].read,
+        ),
+    )  # fmt: skip
 
 
 def plain_default(info: FieldInfo) -> Any:
@@ -100,11 +107,11 @@ def plain_default(info: FieldInfo) -> Any:
     return to_jsonable_python(default)
 
 
-def _running_field(name: str, title: str, unit: str, minimum: int, maximum: int) -> FormField:
-    default, help_text = RUN_OPTIONS[name]
+def _running_field(name: str, title: str, *, unit: str = "", **facts: Any) -> FormField:
+    known = RUN_OPTIONS[name]
     return FormField(
-        name=name, title=title, help=help_text, unit=unit, group=RUNNING_GROUP, control="number",
-        types=("integer",), default=default, required=False, minimum=minimum, maximum=maximum,
+        name=name, title=title, help=known.help, unit=unit, group=RUNNING_GROUP,
+        default=known.default, required=False, **facts,
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from workbench.core.errors import SpecError, WorkbenchError
 from workbench.core.presets import watch
 from workbench.core.registry import Stage, load_stage, stage_of
 from workbench.core.spec import Spec
+from workbench.core.workers import DEFAULT_WORKERS, WorkersWish
 
 if TYPE_CHECKING:
     from workbench.workspace import Run, Workspace
@@ -25,7 +26,10 @@ WISHES = ("pause", "resume", "cancel")
 
 
 def form_of(
-    target: str | type[Spec] | Spec | Any, workers: int = 1, priority: int = 0, **prefilled: Any
+    target: str | type[Spec] | Spec | Any,
+    workers: WorkersWish = DEFAULT_WORKERS,
+    priority: int = 0,
+    **prefilled: Any,
 ) -> FormModel:
     """Return the form of a stage's name, a stage function, a Spec class, or a Spec to start from.
 
@@ -125,7 +129,7 @@ class SpecForm(View):
         self,
         spec: str | type[Spec] | Spec,
         workspace: Workspace | None = None,
-        workers: int = 1,
+        workers: WorkersWish = DEFAULT_WORKERS,
         priority: int = 0,
         **prefilled: Any,
     ) -> None:

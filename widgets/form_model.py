@@ -18,6 +18,7 @@ from widgets.fields import FormField, fields_of, number_text, running_fields
 from workbench.core.copy_as import given_values, stage_name
 from workbench.core.errors import SpecError, nearest_name
 from workbench.core.spec import Spec, plain_complaint
+from workbench.core.workers import DEFAULT_WORKERS, WorkersWish
 
 # What stands in a field: a text, a tick, or, for a list of Specs, a form for each of its items.
 Raw: TypeAlias = "str | bool | tuple[FormModel, ...]"
@@ -40,7 +41,7 @@ class Checked:
     values: Mapping[str, Any]
     errors: Mapping[str, FieldError]
     form_error: str = ""
-    workers: int = 1
+    workers: WorkersWish = DEFAULT_WORKERS
     priority: int = 0
     items: Mapping[str, tuple[Checked, ...]] = field(default_factory=dict)
 
@@ -120,7 +121,7 @@ def new_form(
     title: str = "",
     help: str = "",
     prefilled: Mapping[str, Any] | None = None,
-    workers: int = 1,
+    workers: WorkersWish = DEFAULT_WORKERS,
     priority: int = 0,
 ) -> FormModel:
     """Return the form of a Spec, with ``prefilled`` values (plain, need not be valid) put in.
@@ -201,6 +202,8 @@ def parse_raw(known: FormField, raw: str | bool) -> Any:
     if isinstance(raw, bool):
         return raw
     text = raw.strip()
+    if known.read is not None:
+        return _read(known.read, text)
     if known.control == "choice":
         return _parse_choice(known, text)
     if known.control == "json":
@@ -214,6 +217,17 @@ def parse_raw(known: FormField, raw: str | bool) -> Any:
     if known.control == "text" and set(known.types) & {"integer", "number", "boolean"}:
         return _parse_loosely(raw)
     return raw if known.control == "text" else text
+
+
+def _read(read: Callable[[str], Any], text: str) -> Any:
+    try:
+        return read(text)
+    except SpecError as error:
+        raise ValueError(_told(error)) from error
+
+
+def _told(error: SpecError) -> str:
+    return " ".join(part for part in (error.what + ".", error.next_step) if part)
 
 
 def _parse_choice(known: FormField, text: str) -> Any:
@@ -329,7 +343,7 @@ def _running_errors(form: FormModel, running: Mapping[str, Any]) -> dict[str, Fi
     return {
         known.name: _out_of_bounds(known, running[known.name])
         for known in form.running
-        if not known.allows(running[known.name])
+        if known.read is None and not known.allows(running[known.name])
     }
 
 
@@ -342,7 +356,7 @@ def _validate(
         by_name = {known.name: known for known in form.fields}
         if not isinstance(error.__cause__, ValidationError):
             name = error.where.partition(".")[0]
-            told = " ".join(part for part in (error.what + ".", error.next_step) if part)
+            told = _told(error)
             return (None, {name: FieldError(told)}, "") if name in by_name else (None, {}, told)
         errors: dict[str, FieldError] = {}
         form_error = ""

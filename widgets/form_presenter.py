@@ -131,7 +131,7 @@ def _differs(checked: Checked, known: FormField, raw: Raw, default: Raw) -> bool
 def _copies(form: FormModel, checked: Checked) -> dict[str, str]:
     """Return the texts to copy; of an invalid form, what can be read of it, and what is wrong."""
     given = told_values(form, checked)
-    options = {"workers": checked.workers, "priority": checked.priority}
+    options: dict[str, Any] = {"workers": checked.workers, "priority": checked.priority}
     return {
         "python": python_text(form.spec_class, given, **options),
         "command": command_text(form.spec_class, given, **options),

@@ -11,6 +11,7 @@ from typing import Any
 
 from widgets.chart_model import curve_chart, thin
 from widgets.wording import clock_time, count, duration, figure, share
+from workbench.core.workers import recorded_workers
 
 TERMINAL = frozenset({"succeeded", "failed", "cancelled"})
 MOST_LOG_LINES = 200
@@ -208,8 +209,9 @@ def _who(record: Mapping[str, Any]) -> str:
     parts = [record["run_id"], record.get("submitted_by", "")]
     if record.get("priority"):
         parts.append(f"priority {record['priority']}")
-    if record.get("workers", 1) > 1:
-        parts.append(f"up to {record['workers']} slots")
+    workers = recorded_workers(record)
+    if workers.most > 1:
+        parts.append(f"{workers} slots")
     return " · ".join(part for part in parts if part)
 
 

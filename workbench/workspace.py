@@ -25,6 +25,7 @@ from workbench.core.errors import (
 from workbench.core.registry import VIEW_GROUP, stage_of
 from workbench.core.sizes import parse_bytes
 from workbench.core.spec import Spec
+from workbench.core.workers import DEFAULT_WORKERS, WorkersWish, read_wish
 from workbench.queue.states import TERMINAL
 
 if TYPE_CHECKING:
@@ -199,14 +200,18 @@ class Workspace:
     def __repr__(self) -> str:
         return f"Workspace({str(self.root)!r})"
 
-    def submit(self, spec: Spec, *, priority: int = 0, workers: int = 1) -> Run:
+    def submit(
+        self, spec: Spec, *, priority: int = 0, workers: WorkersWish = DEFAULT_WORKERS
+    ) -> Run:
         """Queue a Spec and return at once; the run is durable when this returns.
 
-        ``workers`` is the most pool slots it may use; higher ``priority`` (-100 to 100) starts
-        first and may ask lower runs to give way.
+        ``workers`` is how many pool slots it gets: ``4``, or within a range what is free when it
+        starts: ``"2..8"``, ``"2.."``. Higher ``priority`` (-100 to 100) starts first and may ask
+        lower runs to give way.
 
         Raises:
-            SpecError: the Spec names an artifact that is not there.
+            SpecError: the Spec names an artifact that is not there, or the pool can never have as
+                many workers as the range needs.
             DataError: something that the Spec reads from outside cannot be read.
         """
         request = {
@@ -214,14 +219,14 @@ class Workspace:
             "stage": stage_of(spec).name,
             "spec": spec.model_dump(mode="json"),
             "priority": priority,
-            "workers": workers,
+            "workers": read_wish(workers),
             "parent_run_id": os.environ.get("WORKBENCH_PARENT_RUN"),
             "submitted_by": getpass.getuser(),
             "project": self.project,
         }
         return Run(self, self.client.post("/runs", request)["run_id"])
 
-    def do(self, spec: Spec, *, priority: int = 0, workers: int = 1) -> Any:
+    def do(self, spec: Spec, *, priority: int = 0, workers: WorkersWish = DEFAULT_WORKERS) -> Any:
         """Submit, wait, and return the artifact made (or Results, if there are several)."""
         results = self.submit(spec, priority=priority, workers=workers).wait().outputs()
         return next(iter(results.values())) if len(results) == 1 else results

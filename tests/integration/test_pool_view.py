@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from live_workspace import LiveWorkspace, StartWorkspace, diary_lines, wait_until
-from workbench_example_stages import CountSpec, NothingSpec
+from workbench_example_stages import CountSpec, NothingSpec, WidthSpec
 
 from workbench.core.errors import SpecError
+from workbench.workspace import Run
 
 
 def command(workspace: LiveWorkspace, *words: str) -> str:
@@ -34,7 +36,8 @@ def test_who_waits_is_told_why_and_until_when(
     assert [slot["run_id"] for slot in found["slots"]].count(long.run_id) == 1
     assert found["waiting"] == [
         {
-            "run_id": wide.run_id, "stage": "nothing", "workers": 2, "priority": 0, "place": 1,
+            "run_id": wide.run_id, "stage": "nothing", "least_workers": 2, "workers": 2,
+            "priority": 0, "place": 1,
             "submitted_by": found["waiting"][0]["submitted_by"], "project": "default",
             "reason": "next: needs 2 slots at once, 1 free, 0 more coming free",
         }
@@ -78,3 +81,41 @@ def test_a_wide_run_takes_back_what_was_lent(
 def test_a_forecast_of_no_number_of_slots_is_refused(workspace: LiveWorkspace) -> None:
     with pytest.raises(SpecError, match="slots='many' is not a whole number"):
         workspace.client.get("/pool/forecast?slots=many")
+
+
+def test_a_run_with_a_range_gets_what_there_is(
+    start_workspace: StartWorkspace, tmp_path: Path
+) -> None:
+    own = start_workspace(slots=3)
+    assert width_of(own, own.submit(WidthSpec(tag="alone"), workers="1..3")) == 3
+    diary = tmp_path / "diary"
+    long = own.submit(CountSpec(tag="long", parts=400, seconds=0.1, diary=str(diary)))
+    wait_until(lambda: diary_lines(diary), "one slot is busy")
+    assert width_of(own, own.submit(WidthSpec(tag="beside"), workers="1..3")) == 2
+    assert width_of(own, own.submit(WidthSpec(tag="open"), workers="2..")) == 2
+    record = json.loads(command(own, "runs", "show", own.runs(1)[0].run_id))
+    assert (record["least_workers"], record["workers"]) == (2, 1024)
+
+    exact = own.submit(WidthSpec(tag="exact"), workers="3..3")
+    wait_until(lambda: own.pool()["waiting"], "the exact one waits")
+    ranged = own.submit(WidthSpec(tag="ranged"), workers="3..8")
+    wait_until(lambda: len(own.pool()["waiting"]) == 2, "the ranged one waits behind it")
+    assert [(one["least_workers"], one["workers"]) for one in own.pool()["waiting"]] == [
+        (3, 3), (3, 8)
+    ]  # fmt: skip
+    assert "3..8" in command(own, "pool")
+    long.cancel()
+    assert [width_of(own, run) for run in (exact, ranged)] == [3, 3]
+
+
+def test_a_range_that_the_pool_can_never_meet_is_refused(workspace: LiveWorkspace) -> None:
+    with pytest.raises(SpecError, match=r"'3\.\.8' needs at least 3 workers, the pool has 2"):
+        workspace.submit(NothingSpec(tag="never"), workers="3..8")
+    made = workspace.submit(WidthSpec(tag="cut"), workers=8)
+    assert width_of(workspace, made) == 2, "a plain number is cut to the pool's size"
+
+
+def width_of(workspace: LiveWorkspace, run: Run) -> int:
+    """Wait for a run of ``width`` and return how many workers its stage saw."""
+    made = run.wait(60).outputs()["report"]
+    return int((workspace.artifact(made.reference).path / "width.txt").read_text())

@@ -138,7 +138,7 @@ def test_a_notebook_gives_its_spec_back_whatever_else_it_holds(
 ) -> None:
     namespace: dict[str, Any] = {
         **private,
-        **{name: default for name, (default, _) in RUN_OPTIONS.items()},
+        **{name: known.default for name, known in RUN_OPTIONS.items()},
         **spec.model_dump(mode="json"),
         "math": math,
         "EverySpec": EverySpec,

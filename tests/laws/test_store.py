@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from databases import Databases, new_folder
-from hypothesis import settings
+from databases import Databases, new_folder, temporary_folder
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -31,6 +31,7 @@ from hypothesis.stateful import (
 
 from workbench.core.artifact import Artifact
 from workbench.core.errors import Cause, DataError, ResourceError, SpecError
+from workbench.core.workers import MOST_WORKERS, Workers, recorded_workers
 from workbench.queue.healing import RULES
 from workbench.queue.states import (
     ACTIVE,
@@ -44,6 +45,8 @@ from workbench.queue.store import RunStore, Submission, SupersededError
 
 MOST_LOSSES = RULES[Cause.WORKER_LOST].most
 ASKS = st.sampled_from([RunEvent.PAUSE, RunEvent.RESUME, RunEvent.CANCEL])
+ENDS = st.integers(1, MOST_WORKERS)
+WORKERS = st.tuples(ENDS, ENDS).map(lambda ends: Workers(min(ends), max(ends)))
 CACHE_KEYS = st.sampled_from([None, "key-1", "key-2"])
 
 
@@ -385,6 +388,33 @@ def test_an_unknown_run_is_refused(store: RunStore) -> None:
         store.run("r-none")
     with pytest.raises(SpecError, match="There is no run 'r-none'"):
         store.events("r-none")
+
+
+@given(workers=WORKERS)
+def test_a_run_waits_for_as_many_slots_as_it_asked_for(
+    databases: Databases, workers: Workers
+) -> None:
+    with temporary_folder() as root:
+        database = databases.empty(root)
+        store = RunStore(database, root / "artifacts")
+        recorded = store.submit(Submission("r1", "count", "{}", None, workers=workers))
+        assert recorded_workers(recorded) == workers
+        assert recorded_workers(store.run("r1")) == workers
+        (waiting,) = store.waiting()
+        database.close()
+    assert (waiting.least, waiting.most) == (workers.least, workers.most)
+
+
+def test_a_coordinator_waits_for_no_slot_whatever_it_asked_for(store: RunStore) -> None:
+    store.submit(Submission("r1", "nest", "{}", None, coordinator=True, workers=Workers(2, 8)))
+    (waiting,) = store.waiting()
+    assert (waiting.least, waiting.most) == (0, 0)
+
+
+def test_a_run_that_says_nothing_waits_for_one_slot(store: RunStore) -> None:
+    store.submit(Submission("r1", "count", "{}", None))
+    (waiting,) = store.waiting()
+    assert (waiting.least, waiting.most) == (1, 1)
 
 
 def test_a_run_that_is_preempted_by_force_again_and_again_is_not_given_up(store: RunStore) -> None:

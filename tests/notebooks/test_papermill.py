@@ -63,6 +63,29 @@ def test_papermill_runs_a_stage_notebook_with_parameters(
     assert any("forty@" in str(result) for result in shown)
 
 
+def test_papermill_takes_a_range_of_workers(
+    workspace: LiveWorkspace, comments: str, tmp_path: Path
+) -> None:
+    done = papermill(
+        tmp_path / "out.ipynb", workspace, dataset=comments, size="41", name="ranged", workers="..2"
+    )
+    assert done.returncode == 0, done.stderr
+    made = workspace.artifact("ranged@latest", "dataset")
+    record = workspace.run(made.made_by).record()
+    assert (record["least_workers"], record["workers"]) == (1, 2)
+
+
+def test_papermill_refuses_what_is_no_number_of_workers(
+    workspace: LiveWorkspace, comments: str, tmp_path: Path
+) -> None:
+    done = papermill(
+        tmp_path / "out.ipynb", workspace, dataset=comments, size="42", name="no", workers="2..1"
+    )
+    assert done.returncode != 0
+    assert "'2..1' workers end below where they begin" in done.stderr
+    assert "Perhaps 1..2 is meant" in done.stderr
+
+
 def test_an_unknown_parameter_is_refused_with_the_nearest_right_name(
     workspace: LiveWorkspace, comments: str, tmp_path: Path
 ) -> None:

@@ -37,6 +37,18 @@ def nothing(spec: NothingSpec, run: RunContext) -> NothingOutputs:
     return NothingOutputs(report=draft)
 
 
+class WidthSpec(Spec):
+    tag: str = option("", title="Tag", help="Tells one run from another.")
+
+
+@stage(title="Width", fingerprint=lambda spec: None)
+def width(spec: WidthSpec, run: RunContext) -> NothingOutputs:
+    """Write down how many workers the run was given."""
+    draft = run.save("report", "width")
+    (draft.path / "width.txt").write_text(str(run.num_workers))
+    return NothingOutputs(report=draft)
+
+
 class CountSpec(Spec):
     tag: str = option("", title="Tag", help="Tells one run from another.")
     parts: int = option(20, title="Parts", help="Durable parts.", unit="parts", ge=1)

@@ -79,12 +79,15 @@ SPECS = st.builds(
     sources=st.lists(SOURCE, max_size=2),
     weights=st.dictionaries(TEXT, NUMBER, max_size=2),
 )
-RUNNING = {"workers": st.integers(1, 8), "priority": st.integers(-100, 100)}
+RUNNING = {
+    "workers": st.integers(1, 8) | st.sampled_from(["2..8", "1..3", "2.."]),
+    "priority": st.integers(-100, 100),
+}
 
 
 @given(spec=SPECS, **RUNNING)
 def test_the_python_text_evaluates_to_an_equal_spec(
-    spec: MixedCaseSpec, workers: int, priority: int
+    spec: MixedCaseSpec, workers: int | str, priority: int
 ) -> None:
     tree = ast.parse(as_python(spec, workers=workers, priority=priority))
     call = tree.body[-1].value  # type: ignore[attr-defined]
@@ -106,7 +109,7 @@ def mixed_case(spec: MixedCaseSpec, run: RunContext) -> NoOutputs:
 
 @given(spec=SPECS, **RUNNING)
 def test_the_command_line_reads_the_copied_command_as_the_same_spec(
-    spec: MixedCaseSpec, workers: int, priority: int
+    spec: MixedCaseSpec, workers: int | str, priority: int
 ) -> None:
     words = shlex.split(as_command(spec, workers=workers, priority=priority))
     assert words[:3] == ["workbench", "run", "mixed_case"]
@@ -132,7 +135,7 @@ def read_papermill(text: str) -> dict[str, Any]:
 
 @given(spec=SPECS, **RUNNING)
 def test_papermill_reads_the_same_parameters(
-    spec: MixedCaseSpec, workers: int, priority: int
+    spec: MixedCaseSpec, workers: int | str, priority: int
 ) -> None:
     values = read_papermill(as_papermill(spec, workers=workers, priority=priority))
     assert values.pop("workers", 1) == workers

@@ -90,6 +90,14 @@ def test_how_it_runs_is_kept_apart_from_what_it_does() -> None:
     assert how == {"priority": 5, "workers": 2, "workspace": "/w", "detach": True}
 
 
+@pytest.mark.parametrize(
+    ("text", "workers"), [("3", 3), ("2..8", "2..8"), ("..8", "1..8"), ("2..", "2.."), ("3..3", 3)]
+)
+def test_workers_are_a_number_or_a_range(text: str, workers: int | str) -> None:
+    _, how = parse_flags(SHAPES, ["--workers", text])
+    assert how["workers"] == workers
+
+
 def test_without_flags_all_defaults_hold() -> None:
     spec, how = parse_flags(SHAPES, [])
     assert spec == ShapesSpec()
@@ -103,6 +111,8 @@ def test_without_flags_all_defaults_hold() -> None:
         (["--learning_rate", "1"], "shapes has no flag '--learning_rate'", "'learning-rate'"),
         (["--prioritty", "1"], "shapes has no flag '--prioritty'", "'priority'"),
         (["--detac"], "shapes has no flag '--detac'", "'detach'"),
+        (["--workers", "8..2"], "'8..2' workers end below where they begin", "2..8 is meant"),
+        (["--workers", "two"], "'two' is no number of workers", "a range such as 2..8"),
         (["stray"], "shapes has no flag 'stray'", ""),
         (["--count", "-1"], "ShapesSpec.count", "Count: How many."),
         (["--count", "many"], "ShapesSpec.count", "Count: How many."),

@@ -56,6 +56,18 @@ def test_a_placeholder_takes_the_type_of_what_it_stands_for(tmp_path: Path) -> N
     }
 
 
+def test_a_step_takes_a_number_or_a_range_of_workers(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "parameters: {slots: 2..8}\n"
+        "steps:\n"
+        "  - {notebook: train, workers: 2}\n"
+        "  - {notebook: distil, workers: ..8}\n"
+        '  - {notebook: score, workers: "${slots}"}\n'
+    )
+    assert [step.workers for step in load_pipeline(file, {}).steps] == [2, "1..8", "2..8"]
+
+
 def test_a_mistyped_parameter_is_refused_with_the_nearest_right_one() -> None:
     with pytest.raises(SpecError) as refused:
         load_pipeline("sentiment", {"teacher_epoch": 2})

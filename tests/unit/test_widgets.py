@@ -142,11 +142,11 @@ def test_the_groups_keep_the_specs_order_and_running_comes_last() -> None:
             max_size=2,
         ),
     ),
-    workers=st.integers(1, 1024),
+    workers=st.integers(1, 1024) | st.sampled_from(["2..8", "2.."]),
     priority=st.integers(-100, 100),
 )
 def test_a_form_filled_from_a_spec_means_that_spec(
-    spec: SampleSpec, workers: int, priority: int
+    spec: SampleSpec, workers: int | str, priority: int
 ) -> None:
     checked = check(form_like(spec, workers=workers, priority=priority))
     assert checked.spec == spec
@@ -188,8 +188,10 @@ def test_a_number_out_of_bounds_by_a_decimal_point_is_told_with_what_was_meant()
         ),
         ("note", "too long", "String should have at most 5 characters"),
         ("precision", "int3", "'int3' is none of the choices"),
-        ("workers", "0", "0 is less than the least allowed, 1"),
-        ("workers", "1,4", "1,4 is not a number"),
+        ("workers", "0", "'0' is not within 1 to 1024 workers. Give a whole number such as 4,"),
+        ("workers", "1,4", "'1,4' is no number of workers. Give a whole number such as 4,"),
+        ("workers", "8..2", "'8..2' workers end below where they begin. Perhaps 2..8 is meant."),
+        ("workers", "", "'' is no number of workers"),
         ("priority", "200", "200 is more than the most allowed, 100"),
         ("dataset", "a b", "'a b' is not an artifact reference."),
     ],
@@ -199,6 +201,35 @@ def test_each_wrong_field_says_what_is_wrong_with_it(name: str, raw: str, error:
     assert row_of(form, name)["error"].startswith(error)
     assert not present(form)["valid"]
     assert [wait["name"] for wait in present(form)["waits_for"]] == [name]
+
+
+def test_a_range_of_workers_is_filled_in_and_copied_as_it_was_meant() -> None:
+    form = filled(workers=" ..8 ")
+    assert check(form).workers == "1..8"
+    assert row_of(form, "workers")["differs"]
+    copied = present(form)["copy"]
+    assert 'workers="1..8")' in copied["python"]
+    assert copied["command"].endswith("--workers 1..8")
+    assert copied["papermill"].endswith("-p workers 1..8")
+
+
+def test_one_worker_typed_as_a_range_is_no_decision() -> None:
+    form = filled(workers="1..1")
+    assert check(form).workers == 1
+    assert "workers" not in present(form)["copy"]["python"]
+
+
+def test_a_prefilled_number_of_workers_that_is_none_is_told_in_its_field() -> None:
+    form = new_form(SampleSpec, prefilled={"dataset": "comments"}, workers="two")
+    assert row_of(form, "workers")["error"].startswith("'two' is no number of workers")
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "told"), [(1, 1, ""), (2, 2, " · 2 slots"), (2, 8, " · 2..8 slots")]
+)
+def test_a_run_tells_how_many_slots_it_asked_for(least: int, most: int, told: str) -> None:
+    shown = present_run(RunState(record(least_workers=least, workers=most)), 0.0)
+    assert shown["who"] == f"r-1 · ana{told}"
 
 
 def test_all_wrong_fields_are_told_at_once() -> None:

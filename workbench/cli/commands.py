@@ -17,6 +17,7 @@ from workbench.core.client import is_daemon, running_daemon
 from workbench.core.errors import SpecError, StageError, error_from_json
 from workbench.core.registry import load_stage, stage_names
 from workbench.core.sizes import format_bytes
+from workbench.core.workers import recorded_workers
 from workbench.terminal.follow import describe, follow, progress_text
 from workbench.terminal.table import print_table
 from workbench.workspace import Run, Workspace, default_root
@@ -197,10 +198,10 @@ def show_pool(_options: argparse.Namespace) -> int:
         print()
         lines = [
             [str(one["place"]), one["run_id"], one["stage"], str(one["priority"]),
-             one["submitted_by"], one["reason"]]
+             str(recorded_workers(one)), one["submitted_by"], one["reason"]]
             for one in found["waiting"]
         ]  # fmt: skip
-        print_table(["place", "run", "stage", "priority", "by", "why it waits"], lines)
+        print_table(["#", "run", "stage", "priority", "workers", "by", "why it waits"], lines)
     return 0
 
 

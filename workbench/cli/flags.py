@@ -35,7 +35,7 @@ def parse_flags(stage: Stage, flags: list[str]) -> tuple[Spec, dict[str, Any]]:
             ).replace("_", "-"),
         )
     given = {name: value for name, value in vars(known).items() if value is not None}
-    how = {name: given.pop(name, default) for name, (default, _) in RUN_OPTIONS.items()}
+    how = {name: given.pop(name, known.default) for name, known in RUN_OPTIONS.items()}
     how["detach"] = given.pop("detach", False)
     values = {
         name: _value(stage.spec, name, text) if isinstance(text, str) else text
@@ -59,10 +59,9 @@ def _parser(stage: Stage) -> argparse.ArgumentParser:
         text = f"{field.description} [{unit + ', ' if unit else ''}{shown}]".replace("%", "%%")
         what.add_argument(_flag(name), dest=name, metavar=_metavar(field.annotation), help=text)
     how = parser.add_argument_group("how to run it")
-    for name, (default, text) in RUN_OPTIONS.items():
-        kind = type(default) if default is not None else str
+    for name, known in RUN_OPTIONS.items():
         how.add_argument(
-            _flag(name), dest=name, type=kind, metavar=kind.__name__.upper(), help=text
+            _flag(name), dest=name, type=known.read, metavar=known.metavar, help=known.help
         )
     how.add_argument("--detach", action="store_true", help="return at once; the run goes on")
     return parser

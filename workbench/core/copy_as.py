@@ -17,21 +17,22 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from workbench.core.spec import RUN_OPTIONS, Spec
+from workbench.core.workers import DEFAULT_WORKERS, WorkersWish, read_wish
 
 LINE_WIDTH = 92
 
 
-def as_python(spec: Spec, workers: int = 1, priority: int = 0) -> str:
+def as_python(spec: Spec, workers: WorkersWish = DEFAULT_WORKERS, priority: int = 0) -> str:
     """Return Python lines that submit this Spec; they run wherever they are pasted."""
     return python_text(type(spec), given_values(spec), workers=workers, priority=priority)
 
 
-def as_command(spec: Spec, workers: int = 1, priority: int = 0) -> str:
+def as_command(spec: Spec, workers: WorkersWish = DEFAULT_WORKERS, priority: int = 0) -> str:
     """Return the shell command that submits this Spec, quoted for a POSIX shell."""
     return command_text(type(spec), given_values(spec), workers=workers, priority=priority)
 
 
-def as_papermill(spec: Spec, workers: int = 1, priority: int = 0) -> str:
+def as_papermill(spec: Spec, workers: WorkersWish = DEFAULT_WORKERS, priority: int = 0) -> str:
     """Return the papermill call that runs the stage's notebook with this Spec."""
     return papermill_text(type(spec), given_values(spec), workers=workers, priority=priority)
 
@@ -64,10 +65,15 @@ def stage_name(spec_class: type[Spec]) -> str:
 
 
 def python_text(
-    spec_class: type[Spec], given: Mapping[str, Any], *, workers: int = 1, priority: int = 0
+    spec_class: type[Spec],
+    given: Mapping[str, Any],
+    *,
+    workers: WorkersWish = DEFAULT_WORKERS,
+    priority: int = 0,
 ) -> str:
     """Like ``as_python``, from plain values that need not be valid yet."""
-    options = [f"{name}={value}" for name, value in _run_options(workers, priority).items()]
+    chosen = _run_options(workers, priority)
+    options = [f"{name}={_python(value)}" for name, value in chosen.items()]
     spec = python_expression(spec_class, given, width=LINE_WIDTH - 26 - len(", ".join(options)))
     call = ", ".join([spec, *options])
     name, module = spec_class.__name__, spec_class.__module__
@@ -93,7 +99,11 @@ def python_expression(
 
 
 def command_text(
-    spec_class: type[Spec], given: Mapping[str, Any], *, workers: int = 1, priority: int = 0
+    spec_class: type[Spec],
+    given: Mapping[str, Any],
+    *,
+    workers: WorkersWish = DEFAULT_WORKERS,
+    priority: int = 0,
 ) -> str:
     """Like ``as_command``, from plain values that need not be valid yet."""
     values = {**given, **_run_options(workers, priority)}
@@ -104,7 +114,11 @@ def command_text(
 
 
 def papermill_text(
-    spec_class: type[Spec], given: Mapping[str, Any], *, workers: int = 1, priority: int = 0
+    spec_class: type[Spec],
+    given: Mapping[str, Any],
+    *,
+    workers: WorkersWish = DEFAULT_WORKERS,
+    priority: int = 0,
 ) -> str:
     """Like ``as_papermill``, from plain values that need not be valid yet."""
     values = {**given, **_run_options(workers, priority)}
@@ -113,9 +127,9 @@ def papermill_text(
     return " ".join(["papermill", notebook, "out.ipynb", *parameters])
 
 
-def _run_options(workers: int, priority: int) -> dict[str, int]:
-    given = {"workers": workers, "priority": priority}
-    return {name: value for name, value in given.items() if value != RUN_OPTIONS[name][0]}
+def _run_options(workers: WorkersWish, priority: int) -> dict[str, int | str]:
+    given = {"workers": read_wish(workers), "priority": priority}
+    return {name: value for name, value in given.items() if value != RUN_OPTIONS[name].default}
 
 
 def _plain(value: Any) -> Any:

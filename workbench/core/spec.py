@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic.fields import FieldInfo
 
 from workbench.core.errors import SpecError, nearest_name
+from workbench.core.workers import DEFAULT_WORKERS, read_wish
 
 
 class Spec(BaseModel):
@@ -82,11 +83,25 @@ class Spec(BaseModel):
         return found
 
 
-# How a run is done: accepted beside a Spec's own fields by notebooks and the command line.
-RUN_OPTIONS: dict[str, tuple[Any, str]] = {
-    "workspace": (None, "folder of the workspace; the default when empty"),
-    "priority": (0, "higher runs start first (-100 to 100)"),
-    "workers": (1, "most pool slots this run may use"),
+class RunOption(NamedTuple):
+    """Says how a run is done: its default, help, sort of value, and how a text of it is read."""
+
+    default: Any
+    help: str
+    metavar: str
+    read: Callable[[str], Any]
+
+
+# Accepted beside a Spec's own fields by notebooks and the command line.
+RUN_OPTIONS: dict[str, RunOption] = {
+    "workspace": RunOption(None, "folder of the workspace; the default when empty", "FOLDER", str),
+    "priority": RunOption(0, "higher runs start first (-100 to 100)", "NUMBER", int),
+    "workers": RunOption(
+        DEFAULT_WORKERS,
+        'pool slots of this run: 4, or what is free within a range: "2..8"',
+        "NUMBER|RANGE",
+        read_wish,
+    ),
 }
 
 _NOTEBOOK_NAMES = {"In", "Out", "exit", "quit", "open"}

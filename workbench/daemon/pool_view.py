@@ -38,6 +38,7 @@ class PoolView:
                 {
                     "run_id": standing.run_id,
                     "stage": run["stage"],
+                    "least_workers": run["least_workers"],
                     "workers": run["workers"],
                     "priority": run["priority"],
                     "submitted_by": run["submitted_by"],

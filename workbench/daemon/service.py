@@ -95,7 +95,7 @@ class Service:
     def submit(self, request: dict[str, Any]) -> dict[str, Any]:
         """Queue a run; see ``make_submission`` for what is refused."""
         self._last_use = time.monotonic()
-        run = self.store.submit(make_submission(self.store, request))
+        run = self.store.submit(make_submission(self.store, request, self.pool.num_slots))
         if run["cached"]:
             self._deploy_again(run)
         self.changed()

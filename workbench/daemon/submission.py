@@ -13,20 +13,25 @@ from workbench.core.artifact import Artifact
 from workbench.core.errors import SpecError
 from workbench.core.registry import Stage, load_stage
 from workbench.core.spec import Spec
+from workbench.core.workers import DEFAULT_WORKERS, Workers, parse_workers
 from workbench.daemon.request import between, required
 from workbench.queue.store import RunStore, Submission
 
 
-def make_submission(store: RunStore, request: dict[str, Any]) -> Submission:
-    """Check a request and resolve its aliases to versions.
+def make_submission(store: RunStore, request: dict[str, Any], num_slots: int) -> Submission:
+    """Check a request and resolve its aliases to versions; ``num_slots`` is the pool's size.
 
     Raises:
-        SpecError: the stage or a parameter is unknown, or an artifact is not in the catalog.
+        SpecError: the stage or a parameter is unknown, an artifact is not in the catalog, or a
+            range of workers begins above the pool's size.
         DataError: something that the Spec reads from outside cannot be read.
     """
     run_id = _run_id(required(request, "run_id", str), "run_id")
     parent = request.get("parent_run_id")
     stage = load_stage(required(request, "stage", str))
+    workers = parse_workers(request.get("workers", DEFAULT_WORKERS))
+    if not stage.coordinator:
+        _refuse_what_never_starts(workers, num_slots)
     spec = resolve(store, stage.spec.parse(required({"spec": {}, **request}, "spec", dict)))
     return Submission(
         run_id=run_id,
@@ -36,7 +41,7 @@ def make_submission(store: RunStore, request: dict[str, Any]) -> Submission:
         coordinator=stage.coordinator,
         parent_run_id=None if parent is None else _run_id(parent, "parent_run_id"),
         priority=_whole({"priority": 0, **request}, "priority", -100, 100),
-        workers=_whole({"workers": 1, **request}, "workers", 1, 1024),
+        workers=workers,
         submitted_by=str(request.get("submitted_by", ""))[:120],
         project=check_project(required({"project": "default", **request}, "project", str)),
     )
@@ -75,6 +80,17 @@ def cache_key(stage: Stage, spec: Spec) -> str | None:
         outside = fingerprint
     parts = [stage.name, stage.version, spec.canonical_json(), outside]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _refuse_what_never_starts(workers: Workers, num_slots: int) -> None:
+    """Refuse a range that begins above the pool's size; a plain number is cut to it instead."""
+    if workers.is_range and workers.least > num_slots:
+        raise SpecError(
+            f"{workers.wish!r} needs at least {workers.least} workers, the pool has {num_slots}",
+            where="workers",
+            next_step=f"Ask for {Workers(num_slots, workers.most)}, or restart the daemon with "
+            f"WORKBENCH_SLOTS={workers.least} or more.",
+        )
 
 
 def _whole(request: dict[str, Any], name: str, least: int, most: int) -> int:

@@ -31,8 +31,8 @@ def parameter_cell(stage: Stage) -> str:
         lines += _comment(f"{field.title}: {field.description}{_unit(field)}")
         lines.append(f"{name} = {_literal(default)}")
     lines += ["", "# How to run it."]
-    for name, (default, text) in RUN_OPTIONS.items():
-        lines.append(f"{name} = {default!r}  # {text}")
+    for name, known in RUN_OPTIONS.items():
+        lines.append(f"{name} = {known.default!r}  # {known.help}")
     return "\n".join(lines)
 
 

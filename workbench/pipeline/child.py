@@ -10,12 +10,13 @@ from workbench.core.context import RunContext
 from workbench.core.errors import RunCancelled, error_from_json
 from workbench.core.registry import stage_of
 from workbench.core.spec import Spec
+from workbench.core.workers import DEFAULT_WORKERS, WorkersWish
 
 _POLL_SECONDS = 1.0
 
 
 def do_child(
-    run: RunContext, spec: Spec, workers: int = 1
+    run: RunContext, spec: Spec, workers: WorkersWish = DEFAULT_WORKERS
 ) -> tuple[dict[str, Any], dict[str, Artifact]]:
     """Run a Spec as a child and return its record and artifacts by output name.
 

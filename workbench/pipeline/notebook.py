@@ -12,6 +12,7 @@ from workbench.core.context import Outputs, RunContext
 from workbench.core.errors import SpecError, StageError, error_from_json, nearest_name
 from workbench.core.registry import load_stage, stage, stage_names
 from workbench.core.spec import Spec, option
+from workbench.core.workers import DEFAULT_WORKERS, WorkersWish
 
 
 class NotebookSpec(Spec):
@@ -23,8 +24,11 @@ class NotebookSpec(Spec):
     parameters: dict[str, Any] = option(
         {}, title="Parameters", help="Values put into the notebook, by parameter name."
     )
-    workers: int = option(
-        1, title="Slots", help="Most pool slots of the stage's run.", unit="slots", ge=1, le=1024
+    workers: WorkersWish = option(
+        DEFAULT_WORKERS,
+        title="Slots",
+        help="Pool slots of the stage's run: 4, or a range: 2..8.",
+        unit="slots",
     )
 
     def path(self) -> Path:

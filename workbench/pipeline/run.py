@@ -12,6 +12,7 @@ from workbench.core.context import Outputs, RunContext
 from workbench.core.errors import SpecError, nearest_name
 from workbench.core.registry import load_stage, stage
 from workbench.core.spec import ArtifactName, Spec, option
+from workbench.core.workers import DEFAULT_WORKERS, WorkersWish
 from workbench.pipeline.child import do_child
 from workbench.pipeline.notebook import NotebookSpec
 
@@ -24,8 +25,11 @@ class StepSpec(BaseModel):
     notebook: str = option(title="Notebook", help="Name of a stage notebook, or a path to one.")
     name: str = option("", title="Name", help="What later steps call it; the notebook's name.")
     parameters: dict[str, Any] = option({}, title="Parameters", help="Values by parameter name.")
-    workers: int = option(
-        1, title="Slots", help="Most pool slots of the step's run.", unit="slots", ge=1, le=1024
+    workers: WorkersWish = option(
+        DEFAULT_WORKERS,
+        title="Slots",
+        help="Pool slots of the step's run: 4, or a range: 2..8.",
+        unit="slots",
     )
 
     @property

@@ -8,7 +8,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from workbench.catalog.quotas import has_quota, over_quota, use_of
 from workbench.core.artifact import Artifact
 from workbench.core.errors import Cause, ResourceError, SpecError, WorkbenchError
 from workbench.core.json_text import json_text
+from workbench.core.workers import DEFAULT_WORKERS, Workers, parse_workers
 from workbench.queue.healing import LONGEST_WAIT_SECONDS, Remedy, remedy_for
 from workbench.queue.journal import append_events, read_events
 from workbench.queue.policy.values import Group, WaitingRun
@@ -45,7 +46,7 @@ class Submission:
     coordinator: bool = False
     parent_run_id: str | None = None
     priority: int = 0
-    workers: int = 1
+    workers: Workers = field(default_factory=lambda: parse_workers(DEFAULT_WORKERS))
     submitted_by: str = ""
     project: str = "default"
 
@@ -409,7 +410,11 @@ class RunStore:
     def _insert(self, connection: sa.Connection, submission: Submission) -> None:
         connection.execute(
             sa.insert(RUNS).values(
-                **{**submission.__dict__, **self._inherited(connection, submission)},
+                **{
+                    **submission.__dict__,
+                    **_bounds(submission.workers),
+                    **self._inherited(connection, submission),
+                },
                 state=RunState.WAITING,
                 preempted=False,
                 cached=False,
@@ -565,17 +570,21 @@ _NUM_TYPICAL = 20  # runs of a stage that tell how long one takes
 
 # What decides when a run starts: a line of a thousand is read again and again.
 _PLACEMENT = (
-    RUNS.c.run_id, RUNS.c.position, RUNS.c.priority, RUNS.c.coordinator, RUNS.c.workers,
-    RUNS.c.project, RUNS.c.submitted_by, RUNS.c.submitted_at, RUNS.c.term,
+    RUNS.c.run_id, RUNS.c.position, RUNS.c.priority, RUNS.c.coordinator, RUNS.c.least_workers,
+    RUNS.c.workers, RUNS.c.project, RUNS.c.submitted_by, RUNS.c.submitted_at, RUNS.c.term,
 )  # fmt: skip
 
 
+def _bounds(workers: Workers) -> dict[str, int]:
+    return {"least_workers": workers.least, "workers": workers.most}
+
+
 def _waiting_run(row: Any, now: float) -> WaitingRun:
-    workers = 0 if row.coordinator else row.workers
+    least, most = (0, 0) if row.coordinator else (row.least_workers, row.workers)
     # Of one that has run before it is not known here how long it ran.
     patience = 0.0 if row.term else max(now - row.submitted_at, 0.0)
     group = Group(row.project, row.submitted_by)
-    return WaitingRun(row.run_id, row.position, row.priority, workers, workers, group, patience)
+    return WaitingRun(row.run_id, row.position, row.priority, least, most, group, patience)
 
 
 def _wish(row: Any) -> str:
@@ -595,6 +604,7 @@ def _record(row: Any) -> dict[str, Any]:
         "spec": json.loads(row.spec),
         "coordinator": row.coordinator,
         "priority": row.priority,
+        "least_workers": row.least_workers,
         "workers": row.workers,
         "state": row.state,
         "preempted": row.preempted,

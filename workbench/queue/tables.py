@@ -34,6 +34,8 @@ RUNS = sa.Table(
     sa.Column("error", sa.Text),  # JSON of the WorkbenchError that ended it
     # Whose quota its artifacts count against; a child has its parent's.
     sa.Column("project", sa.String(120), nullable=False, server_default="default"),
+    # Fewest slots it starts with: as many as ``workers``, unless it asked for a range.
+    sa.Column("least_workers", sa.Integer, nullable=False, server_default="1"),
     sa.Index("runs_by_state", "state"),
     sa.Index("runs_by_parent", "parent_run_id"),
 )

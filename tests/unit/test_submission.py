@@ -1,0 +1,66 @@
+"""What a request asks for, against the pool that is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from workbench_example_stages import NothingSpec
+
+from workbench.catalog.database import open_database
+from workbench.core.errors import SpecError
+from workbench.core.workers import Workers
+from workbench.daemon.submission import make_submission
+from workbench.queue.store import RunStore
+from workbench.workspace import Workspace
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[RunStore]:
+    database = open_database(tmp_path)
+    yield RunStore(database, tmp_path / "artifacts")
+    database.close()
+
+
+def asked(**given: Any) -> dict[str, Any]:
+    return {"run_id": "r1", "stage": "nothing", "spec": {}, **given}
+
+
+@pytest.mark.parametrize(
+    ("given", "workers"),
+    [
+        ({}, Workers(1, 1)),
+        ({"workers": 3}, Workers(3, 3)),
+        ({"workers": "3..8"}, Workers(3, 8)),
+        ({"workers": 8}, Workers(8, 8)),  # more than there are: cut when it is placed
+    ],
+)
+def test_a_wish_that_the_pool_can_meet_or_cut_is_taken(
+    store: RunStore, given: dict[str, Any], workers: Workers
+) -> None:
+    assert make_submission(store, asked(**given), num_slots=3).workers == workers
+
+
+def test_a_range_that_begins_above_the_pools_size_is_refused_with_what_to_do(
+    store: RunStore,
+) -> None:
+    with pytest.raises(SpecError) as refused:
+        make_submission(store, asked(workers="4..8"), num_slots=3)
+    assert refused.value.what == "'4..8' needs at least 4 workers, the pool has 3"
+    assert refused.value.where == "workers"
+    assert refused.value.next_step == (
+        "Ask for 3..8, or restart the daemon with WORKBENCH_SLOTS=4 or more."
+    )
+
+
+def test_nonsense_is_refused_before_a_daemon_is_asked_or_started(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="'two' is no number of workers"):
+        Workspace(tmp_path / "workspace").submit(NothingSpec(), workers="two")
+    assert not (tmp_path / "workspace").exists()
+
+
+def test_a_coordinator_takes_no_slot_so_that_no_range_is_too_wide_for_it(store: RunStore) -> None:
+    request = asked(stage="nest", workers="4..8")
+    assert make_submission(store, request, num_slots=3).coordinator
