@@ -14,8 +14,8 @@ from workbench.core.artifact import Draft
 from workbench.core.context import Outputs, RunContext
 from workbench.core.copy_as import as_command
 from workbench.core.errors import SpecError
-from workbench.core.registry import Stage, stage
-from workbench.core.spec import DatasetRef, LocalPath, Spec, option
+from workbench.core.registry import Stage, load_stage, stage, stage_names
+from workbench.core.spec import RUN_OPTIONS, DatasetRef, LocalPath, Spec, option
 
 
 class ShapesSpec(Spec):
@@ -165,3 +165,17 @@ def test_a_copied_command_gives_the_same_spec_back(spec: ShapesSpec) -> None:
     words = shlex.split(as_command(spec))
     assert words[:3] == ["workbench", "run", "shapes"]
     assert parse_flags(SHAPES, words[3:])[0] == spec
+
+
+@pytest.mark.parametrize("name", stage_names())
+def test_every_shipped_stage_has_flags(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse_flags(load_stage(name), ["--help"])
+    assert ended.value.code == 0
+    assert "--priority" in capsys.readouterr().out
+
+
+def test_a_field_of_a_spec_comes_before_a_run_option_of_its_name() -> None:
+    spec, how = parse_flags(load_stage("notebook"), ["--notebook", "train", "--workers", "2..4"])
+    assert spec.model_dump()["workers"] == "2..4"
+    assert how["workers"] == RUN_OPTIONS["workers"].default

@@ -35,7 +35,8 @@ def parse_flags(stage: Stage, flags: list[str]) -> tuple[Spec, dict[str, Any]]:
             ).replace("_", "-"),
         )
     given = {name: value for name, value in vars(known).items() if value is not None}
-    how = {name: given.pop(name, known.default) for name, known in RUN_OPTIONS.items()}
+    how = {name: known.default for name, known in RUN_OPTIONS.items()}
+    how |= {name: given.pop(name) for name in _options_of(stage) if name in given}
     how["detach"] = given.pop("detach", False)
     values = {
         name: _value(stage.spec, name, text) if isinstance(text, str) else text
@@ -59,12 +60,21 @@ def _parser(stage: Stage) -> argparse.ArgumentParser:
         text = f"{field.description} [{unit + ', ' if unit else ''}{shown}]".replace("%", "%%")
         what.add_argument(_flag(name), dest=name, metavar=_metavar(field.annotation), help=text)
     how = parser.add_argument_group("how to run it")
-    for name, known in RUN_OPTIONS.items():
+    for name in _options_of(stage):
+        known = RUN_OPTIONS[name]
         how.add_argument(
             _flag(name), dest=name, type=known.read, metavar=known.metavar, help=known.help
         )
     how.add_argument("--detach", action="store_true", help="return at once; the run goes on")
     return parser
+
+
+def _options_of(stage: Stage) -> list[str]:
+    """Return the run options that the stage has no field of the same name for.
+
+    The stage that runs a notebook takes no slot: its ``workers`` are those of the notebook's stage.
+    """
+    return [name for name in RUN_OPTIONS if name not in stage.spec.model_fields]
 
 
 def _flag(name: str) -> str:
