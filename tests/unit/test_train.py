@@ -170,6 +170,49 @@ def test_a_paused_run_stands_at_a_checkpoint_and_resumes_to_the_same_weights(
     assert (resumed.version, resumed.summary) == (calm.version, calm.summary)
 
 
+def poisoned_encoder(source: Path, folder: Path, word: str) -> Path:
+    """Return an encoder that makes no number of any text with this word."""
+    from safetensors.torch import load_file, save_file
+    from tokenizers import Tokenizer
+
+    shutil.copytree(source, folder)
+    place = Tokenizer.from_file(str(folder / "tokenizer.json")).token_to_id(word)
+    weights = load_file(folder / "model.safetensors")
+    name = next(n for n in weights if n.endswith("word_embeddings.weight"))
+    weights[name][place] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_a_batch_that_makes_the_loss_no_number_is_left_out_and_told(
+    encoder: Path, tmp_path: Path, num_workers: int
+) -> None:
+    poisoned = poisoned_encoder(encoder, tmp_path / "poisoned", "[MASK]")
+    rows = sentences(200)
+    rows[77] = (f"{rows[77][0]} [MASK]", rows[77][1])
+    inputs = {"train@latest": build_records(tmp_path, rows, "train"),
+              "check@latest": build_records(tmp_path, sentences(60, seed=1), "check")}  # fmt: skip
+    run = FolderRun(tmp_path / "run", inputs, num_workers=num_workers)
+    model = run.run(spec_for(poisoned, validation="check"))["model"]
+    told = [facts["step"] for kind, facts in run.events if kind == "log" and "step" in facts]
+    assert len(told) == 3, "once in each epoch"
+    steps = {f["step"] for k, f in run.events if k == "metric" and f["name"] == "loss"}
+    assert steps == set(range(39)) - set(told)
+    assert model.summary["macro_recall"] > 0.8
+
+
+def test_a_training_that_diverges_again_and_again_fails_with_the_steps_told(
+    encoder: Path, tmp_path: Path
+) -> None:
+    poisoned = poisoned_encoder(encoder, tmp_path / "poisoned", "[CLS]")  # in every text
+    inputs = {"train@latest": build_records(tmp_path, sentences(200), "train")}
+    run = FolderRun(tmp_path / "run", inputs)
+    with pytest.raises(StageError, match="The loss is nan at step 3") as caught:
+        run.run(spec_for(poisoned, epochs=1))
+    assert caught.value.next_step.startswith("3 batches were left out for the same before.")
+
+
 class CancellingRun(FolderRun):
     @property
     def cancelled(self) -> bool:

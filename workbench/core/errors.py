@@ -31,6 +31,7 @@ class Cause(StrEnum):
     WORKER_LOST = "worker lost"
     RANK_KILLED = "rank killed"
     STALLED = "stalled"  # a process stands still, and others wait for it
+    NOT_A_NUMBER = "not a number"  # the loss, of one batch; healed by the training itself
     UNREACHABLE = "unreachable"  # a server, a database or a network that may come back
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch  # noqa: TID253 (only ranks import this module, when work starts)
 
-from workbench.core.errors import StageError
+from workbench.core.errors import Cause, StageError
 from workbench.models.checkpoint import new_classifier, open_classifier, save_classifier
 from workbench.models.folder import read_json
 from workbench.models.text_encoder import length_batches
@@ -82,6 +82,8 @@ class Fit:
 
     def _step(self) -> bool:
         """Learn from one global batch; return whether somebody asked the gang to stop."""
+        if self._place.step in self._job.skipped:
+            return False
         batch = self._batch()
         tokens = torch.from_numpy(self._train_set.tokens_in(batch))
         self._weights.open_step(tokens)
@@ -137,10 +139,13 @@ class Fit:
 
     def _check_loss(self, loss: float) -> None:
         if not math.isfinite(loss):
+            if self._is_first:
+                self._reporter.tell("diverged", step=self._place.step, loss=loss)
             raise StageError(
                 f"The loss is {loss} at step {self._place.step}: training diverged",
                 where=f"step {self._place.step}",
                 next_step="Use a smaller learning rate, more warm-up, or precision float32.",
+                cause=Cause.NOT_A_NUMBER,
             )
         self._losses.append((self._place.step, loss))
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel
 
 from workbench.core.context import RunContext
+from workbench.core.errors import Cause, StageError
 from workbench.train.batches import num_slices
 from workbench.train.gang import Event, Gang
 from workbench.train.options import FitJob, ScoreJob
@@ -22,6 +23,9 @@ from workbench.train.state import (
     stale_keys,
 )
 
+_SKIPPED_KEY = "skipped-"
+_MOST_SKIPPED = 3
+
 
 class Fitted(BaseModel):
     """A fitted model's folder and the place at which its training ended."""
@@ -33,17 +37,33 @@ class Fitted(BaseModel):
 def fit(job: FitJob, run: RunContext) -> Fitted:
     """Fit a job's model on the run's ranks, from the newest checkpoint on if there is one.
 
+    Where the loss is no number, the ranks go back to that checkpoint and leave the batch out: one
+    broken record shall not cost a night. Which steps were left out stands in the journal, and
+    outlives the attempt.
+
     Raises:
         RunPaused, RunCancelled: somebody asked; the work so far is in a checkpoint.
-        WorkbenchError: a rank failed or was killed; resuming goes on from the last checkpoint.
+        WorkbenchError: a rank failed or was killed, or more than three batches would be left out;
+            resuming goes on from the last checkpoint.
     """
     while True:
         work = _fresh_folder(run, "fit")
+        checkpoints = run.checkpoints()
         resumed = job.model_copy(
-            update={"work": work, "resume_from": newest_state(run.checkpoints())}
+            update={
+                "work": work,
+                "resume_from": newest_state(checkpoints),
+                "skipped": _skipped(checkpoints),
+            }
         )
         relay = _FitRelay(run)
-        _work(resumed, run, relay.hear)
+        try:
+            _work(resumed, run, relay.hear)
+        except StageError as error:
+            if error.cause != Cause.NOT_A_NUMBER or relay.diverged_at is None:
+                raise
+            _skip(relay.diverged_at, error, run)
+            continue
         if relay.place is not None:
             return Fitted(folder=_result(relay.place, work, run), place=relay.place)
         run.stop_if_asked()  # else the wish was withdrawn while the ranks stopped: go on
@@ -107,6 +127,25 @@ def _fresh_folder(run: RunContext, kind: str) -> Path:
     return folder
 
 
+def _skipped(checkpoints: Mapping[str, Path]) -> list[int]:
+    """Return the steps whose batches are left out."""
+    keys = (key for key in checkpoints if key.startswith(_SKIPPED_KEY))
+    return sorted(int(key.removeprefix(_SKIPPED_KEY)) for key in keys)
+
+
+def _skip(step: int, error: StageError, run: RunContext) -> None:
+    """Leave a batch out from now on, unless so many already are that it is no accident."""
+    num_skipped = len(_skipped(run.checkpoints()))
+    if num_skipped >= _MOST_SKIPPED:
+        error.next_step = (
+            f"{num_skipped} batches were left out for the same before. {error.next_step}"
+        )
+        raise error
+    run.log(f"{error.what}; back to the last checkpoint, without the batch of step {step}",
+            step=step)  # fmt: skip
+    run.checkpoint(f"{_SKIPPED_KEY}{step}", lambda folder: None)
+
+
 def _result(place: Place, work: Path, run: RunContext) -> Path:
     return run.checkpoints()[place.best] if place.best else work / "final"
 
@@ -117,6 +156,7 @@ class _FitRelay:
     def __init__(self, run: RunContext) -> None:
         self._run = run
         self.place: Place | None = None  # set when training has ended
+        self.diverged_at: int | None = None  # the step at which the loss was no number
 
     def hear(self, event: Event) -> None:
         match event["kind"]:
@@ -132,6 +172,8 @@ class _FitRelay:
             case "checkpoint":
                 self._adopt(event["key"], Path(event["folder"]))
                 self._forget_stale()
+            case "diverged":
+                self.diverged_at = event["step"]
             case "finished":
                 self.place = Place(**event["place"])
 
