@@ -8,14 +8,14 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import psutil
 
-from benchmarks._gangs import HANG_SECONDS, NUM_RANKS, Hung, await_sight
+from benchmarks._gangs import NUM_RANKS, Hung, await_sight
 from benchmarks._peers import peer_python
 
 _SCRIPTS = Path(__file__).parent / "peers"
@@ -116,7 +116,10 @@ class TorchrunGangs:
         try:
             yield agent
         finally:
-            _end(agent)
+            if agent.poll() is None:
+                own = psutil.Process(agent.pid)
+                _kill([*own.children(recursive=True), own])
+                agent.wait(_END_SECONDS)
 
     def _fresh_log(self) -> RankLog:
         self._number += 1
@@ -157,8 +160,14 @@ class RayGangs:
         self._await_end()
 
     def close(self) -> None:
-        """End the cluster."""
-        _end(self._driver)
+        """End the cluster: in an orderly way if it can, else by force."""
+        family = psutil.Process(self._driver.pid).children(recursive=True)
+        with suppress(subprocess.TimeoutExpired):
+            self._driver.communicate(timeout=_END_SECONDS)
+        _kill(
+            [*family, psutil.Process(self._driver.pid)] if self._driver.poll() is None else family
+        )
+        self._driver.wait(_END_SECONDS)
 
     def _start(self) -> subprocess.Popen[str]:
         self._number += 1
@@ -193,27 +202,10 @@ class RayGangs:
         return RankLog(self._folder / f"ray-{self._number}.log")
 
 
-class _Process(Protocol):
-    """A process that was started here."""
-
-    pid: int
-
-    def wait(self, timeout: float | None = None) -> int: ...
-
-
-def _end(process: _Process) -> None:
-    """Kill a process and all that it has started."""
-    try:
-        family = [*psutil.Process(process.pid).children(recursive=True)]
-        family.append(psutil.Process(process.pid))
-    except psutil.NoSuchProcess:
-        return
-    for member in family:
-        try:
-            member.kill()
-        except psutil.NoSuchProcess:
-            continue
-    process.wait(HANG_SECONDS)
+def _kill(processes: Iterable[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):  # psutil knows a process that took over its number
+            process.kill()
 
 
 def _free_port() -> int:

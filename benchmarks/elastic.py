@@ -40,7 +40,7 @@ Seconds = dict[str, list[float]]
 
 def main(*, full: bool) -> None:
     """Print one JSON line a figure."""
-    launches, rounds, kills = (15, 20, 10) if full else (5, 3, 4)
+    launches, rounds, kills = (15, 20, 10) if full else (4, 2, 5)
     model = resolve_model("minilm", online=False)
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         folder = Path(scratch)

@@ -1,8 +1,8 @@
 """One rank of a peer's gang: what torchrun and Ray Train both run, and how they tell of it.
 
-A rank appends JSON lines ``{"what", "time", "rank", "pid", "step"}`` to a log: ``ready`` when it has
-joined the others and holds its model (and state), ``stepped`` after its first step, ``saved`` after
-each checkpoint.
+A rank appends JSON lines ``{"what", "time", "rank", "pid", "step"}`` to a log: ``ready`` when it
+has joined the others and holds its model (and state), ``stepped`` after its first step, ``saved``
+after each checkpoint.
 """
 
 import json
@@ -21,12 +21,12 @@ STEPS_PER_CHECKPOINT = 10
 
 class Log:
     def __init__(self, file):
-        self._file = file
+        self.file = file
 
     def say(self, what, step=0):
         line = {"what": what, "time": time.time(), "rank": dist.get_rank(), "pid": os.getpid(),
                 "step": step}  # fmt: skip
-        with Path(self._file).open("a") as stream:
+        with Path(self.file).open("a") as stream:
             stream.write(json.dumps(line) + "\n")
 
 
@@ -60,7 +60,7 @@ def train(model_folder, log, checkpoints):
         parallel(tokens, labels=torch.zeros(NUM_ROWS, dtype=torch.int64)).loss.backward()
         optimiser.step()
         optimiser.zero_grad()
-        stop[0] = Path(f"{log._file}.stop").exists()
+        stop[0] = Path(f"{log.file}.stop").exists()
         dist.all_reduce(stop)  # all ranks end at the same step
         step += 1
         if step == first + 1:

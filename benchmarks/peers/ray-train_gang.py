@@ -1,7 +1,7 @@
 """A warm Ray cluster that trains when told: ``ray-train_gang.py FOLDER``.
 
 Reads JSON lines ``{"what": "launch" or "train", "model": folder, "log": file}``. Says
-``{"begun": time}`` when Ray is up and before each ``fit()``, and ``{"ended": error or null}`` after.
+``{"begun": time}`` when Ray is up and before each ``fit()``, ``{"ended": error or null}`` after.
 """
 
 import json
@@ -67,9 +67,10 @@ def answer(**facts):
 
 
 def main(folder):
+    variables = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
     ray.init(
         num_cpus=4, include_dashboard=False, log_to_driver=False, configure_logging=False,
-        runtime_env={"env_vars": {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}},
+        runtime_env={"env_vars": variables},
     )  # fmt: skip
     answer(begun=time.time())
     for number, line in enumerate(sys.stdin):
@@ -79,10 +80,11 @@ def main(folder):
             torch_config=TorchConfig(backend="gloo"),
             scaling_config=ScalingConfig(num_workers=2, use_gpu=False),
             run_config=RunConfig(
-                name=f"run-{number}", storage_path=folder,
+                name=f"run-{number}",
+                storage_path=folder,
                 failure_config=FailureConfig(max_failures=-1),
                 checkpoint_config=CheckpointConfig(num_to_keep=2),
-            ),  # fmt: skip
+            ),
         )
         answer(begun=time.time())
         error = None
