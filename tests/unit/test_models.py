@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -337,3 +338,17 @@ def test_no_bytes_make_the_guard_fail_otherwise_than_by_name(
         assert read_onnx(path) == content
     except DataError as error:
         assert "any.onnx" in str(error)
+
+
+def test_a_changed_weight_changes_a_models_fingerprint_even_once_it_is_remembered(
+    copy: Path,
+) -> None:
+    first = fingerprint_model(str(copy))
+    time.sleep(2.1)  # from then on a file's hash is remembered
+    assert fingerprint_model(str(copy)) == fingerprint_model(str(copy)) == first
+    with (copy / "model.safetensors").open("r+b") as stream:
+        stream.seek(-1, 2)
+        last = stream.read(1)
+        stream.seek(-1, 2)
+        stream.write(bytes([last[0] ^ 1]))
+    assert fingerprint_model(str(copy)) not in (None, first)

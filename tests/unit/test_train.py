@@ -105,6 +105,17 @@ def test_two_ranks_give_the_loss_curve_of_one(
     assert model.summary == undisturbed[1].summary
 
 
+def test_a_gang_tells_once_when_it_is_ready_and_where_it_goes_on(
+    undisturbed: tuple[FolderRun, Artifact],
+) -> None:
+    told = [facts for kind, facts in undisturbed[0].events if "ready_seconds" in facts]
+    assert [facts["step"] for facts in told] == [0]
+    assert 0 < told[0]["ready_seconds"] < 60
+    first = next(facts for kind, facts in undisturbed[0].events if kind == "progress"
+                 and facts["unit"] == "steps")  # fmt: skip
+    assert first["done"] == 1  # the first step is told at once
+
+
 def test_sixteen_bits_learn_nearly_the_same(
     encoder: Path, inputs: Inputs, undisturbed: tuple[FolderRun, Artifact], tmp_path: Path
 ) -> None:

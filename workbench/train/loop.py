@@ -45,7 +45,13 @@ class Fit:
             self._place = read_state(job.resume_from, self._weights, self._optimiser)
         self._epoch_batches: tuple[int, list[batches.Rows]] = (-1, [])
         self._losses: list[tuple[int, float]] = []
-        self._last_report = self._last_checkpoint = time.monotonic()
+        self._last_report = -math.inf  # the first step is told at once
+        self._last_checkpoint = time.monotonic()
+
+    @property
+    def step(self) -> int:
+        """Return how many steps are done, those of earlier attempts included."""
+        return self._place.step
 
     @property
     def _is_first(self) -> bool:
@@ -253,7 +259,9 @@ def fit(job_file: str, ranks: Ranks, reporter: Reporter) -> None:
     from pathlib import Path
 
     job = FitJob.model_validate(read_json(Path(job_file)))
-    Fit(job, ranks, reporter).run()
+    work = Fit(job, ranks, reporter)
+    reporter.tell("ready", step=work.step)
+    work.run()
 
 
 def _open_model(job: FitJob) -> Any:

@@ -29,6 +29,7 @@ def score(job_file: str, ranks: Ranks, reporter: Reporter) -> None:
     job = ScoreJob.model_validate(read_json(Path(job_file)))
     rows = open_token_set(job.token_set)
     model = open_classifier(job.model).eval()
+    reporter.tell("ready")
     num_shards = -(-len(rows) // SHARD_ROWS)
     for shard in range(ranks.rank, num_shards, ranks.world):
         folder = job.target / f"shard-{shard:06d}"

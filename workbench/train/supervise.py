@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
@@ -99,16 +100,38 @@ def _work(job: FitJob | ScoreJob, run: RunContext, hear: Callable[[Event], None]
     kind: Literal["fit", "score"] = "fit" if isinstance(job, FitJob) else "score"
     world = _world(job, run)
     run.log(f"{world} of {run.num_workers} workers start", world=world)
+    start = _Start(world, run)
     with Gang(kind, job_file, world, run.threads_per_worker) as gang:
         for event in gang.events():
             if event["kind"] == "started":
                 facts = {name: event[name] for name in ("rank", "pid", "forked")}
                 run.log(f"Rank {event['rank']} started", **facts)
+            if event["kind"] == "ready":
+                start.note_ready(event)
             hear(event)
             if run.cancelled:
                 run.stop_if_asked()
             if run.should_pause:
                 (job.work / "stop").touch()
+
+
+class _Start:
+    """Tells, once all ranks of a gang can work, how long that took and where they go on."""
+
+    def __init__(self, world: int, run: RunContext) -> None:
+        self._begun = time.monotonic()
+        self._num_missing = world
+        self._run = run
+
+    def note_ready(self, event: Event) -> None:
+        """Note that a rank has met the others and holds its model and state."""
+        self._num_missing -= 1
+        if self._num_missing == 0:
+            seconds = round(time.monotonic() - self._begun, 3)
+            place = {"step": event["step"]} if "step" in event else {}
+            where = f", from step {event['step']} on" if place else ""
+            self._run.log(f"All workers are ready after {seconds:.2f} s{where}",
+                          ready_seconds=seconds, **place)  # fmt: skip
 
 
 def _world(job: FitJob | ScoreJob, run: RunContext) -> int:

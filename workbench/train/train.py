@@ -50,7 +50,7 @@ class TrainOutputs(Outputs):
     model: Draft
 
 
-@stage(title="Train", version=1, fingerprint=lambda spec: fingerprint_model(spec.model))
+@stage(title="Train", version=2, fingerprint=lambda spec: fingerprint_model(spec.model))
 def train(spec: TrainSpec, run: RunContext) -> TrainOutputs:
     """Fine-tune a pre-trained encoder on labelled records into a classifier.
 
