@@ -34,6 +34,7 @@ from workbench.models.resolve import resolve_model
 
 _BENCH = "elastic"
 _MOST_SECONDS = 450.0  # of the small size; a busy machine kills less often in them
+_REST_SECONDS = 4.0  # before a launch: Ray's cluster is busy for a while after each fit
 _LONGEST_CALM_SECONDS = 3.0  # between the first step and the next kill; a checkpoint falls into it
 
 Seconds = dict[str, list[float]]
@@ -58,6 +59,7 @@ def _launch(systems: Sequence[GangSystem], times: int) -> None:
     spent: Seconds = {system.name: [] for system in systems}
     for number in range(times + 1):
         for system in systems:
+            time.sleep(_REST_SECONDS)
             seconds = system.launch()
             if number:  # the first fills the page cache and warms what stays warm
                 spent[system.name].append(seconds)
