@@ -33,6 +33,8 @@ from benchmarks._peer_gangs import RayGangs, TorchrunGangs
 from workbench.models.resolve import resolve_model
 
 _BENCH = "elastic"
+_MOST_SECONDS = 450.0  # of the small size; a busy machine kills less often in them
+_REST_SECONDS = 4.0  # before a launch: Ray's cluster is busy for a while after each fit
 _LONGEST_CALM_SECONDS = 3.0  # between the first step and the next kill; a checkpoint falls into it
 
 Seconds = dict[str, list[float]]
@@ -40,7 +42,8 @@ Seconds = dict[str, list[float]]
 
 def main(*, full: bool) -> None:
     """Print one JSON line a figure."""
-    launches, rounds, kills = (15, 20, 10) if full else (4, 2, 5)
+    launches, rounds, kills = (15, 20, 10) if full else (3, 3, 4)
+    deadline = math.inf if full else time.monotonic() + _MOST_SECONDS
     model = resolve_model("minilm", online=False)
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         folder = Path(scratch)
@@ -49,25 +52,32 @@ def main(*, full: bool) -> None:
         torchrun = TorchrunGangs(folder, model)
         systems: list[GangSystem] = [ours, torchrun, ray]
         _launch(systems, launches)
-        _recovery(systems, rounds, kills)
+        _recovery(systems, rounds, kills, deadline)
 
 
 def _launch(systems: Sequence[GangSystem], times: int) -> None:
     spent: Seconds = {system.name: [] for system in systems}
     for number in range(times + 1):
         for system in systems:
+            time.sleep(_REST_SECONDS)
             seconds = system.launch()
             if number:  # the first fills the page cache and warms what stays warm
                 spent[system.name].append(seconds)
     _tell("launch", spent, median)
 
 
-def _recovery(systems: Sequence[GangSystem], rounds: int, kills: int) -> None:
+def _recovery(systems: Sequence[GangSystem], rounds: int, kills: int, deadline: float) -> None:
+    """Kill in rounds, each system in turn, as long as another round ends before the deadline."""
     dice = random.Random(0)
     spent: Seconds = {system.name: [] for system in systems}
     for _ in range(rounds):
+        begun = time.monotonic()
         for system in systems:
-            spent[system.name] += _recover(system, kills, dice)
+            seconds = list(_recover(system, kills, dice))
+            print(f"{system.name}: {[round(each, 2) for each in seconds]}", file=sys.stderr)
+            spent[system.name] += seconds
+        if 2 * time.monotonic() - begun > deadline:
+            break
     for name, seconds in spent.items():
         num_hung = sum(map(math.isinf, seconds))
         print(json.dumps({"bench": _BENCH, "system": name, "kills": len(seconds),
