@@ -206,22 +206,12 @@ def test_a_batch_that_makes_the_loss_no_number_is_left_out_and_told(
               "check@latest": build_records(tmp_path, sentences(60, seed=1), "check")}  # fmt: skip
     run = FolderRun(tmp_path / "run", inputs, num_workers=num_workers)
     model = run.run(spec_for(poisoned, validation="check"))["model"]
-    told = [facts["step"] for kind, facts in run.events if kind == "log" and "step" in facts]
+    told = [facts["step"] for kind, facts in run.events
+            if kind == "log" and "without the batch" in facts["message"]]  # fmt: skip
     assert len(told) == 3, "once in each epoch"
     steps = {f["step"] for k, f in run.events if k == "metric" and f["name"] == "loss"}
     assert steps == set(range(39)) - set(told)
     assert model.summary["macro_recall"] > 0.8
-
-
-def test_a_training_that_diverges_again_and_again_fails_with_the_steps_told(
-    encoder: Path, tmp_path: Path
-) -> None:
-    poisoned = poisoned_encoder(encoder, tmp_path / "poisoned", "[CLS]")  # in every text
-    inputs = {"train@latest": build_records(tmp_path, sentences(200), "train")}
-    run = FolderRun(tmp_path / "run", inputs)
-    with pytest.raises(StageError, match="The loss is nan at step 3") as caught:
-        run.run(spec_for(poisoned, epochs=1))
-    assert caught.value.next_step.startswith("3 batches were left out for the same before.")
 
 
 class CancellingRun(FolderRun):
@@ -283,7 +273,9 @@ def is_alive(pid: int) -> bool:
 # --- errors ----------------------------------------------------------------------------------
 
 
-def test_a_loss_that_is_no_number_is_named(encoder: Path, inputs: Inputs, tmp_path: Path) -> None:
+def test_a_loss_that_is_no_number_again_and_again_is_named(
+    encoder: Path, inputs: Inputs, tmp_path: Path
+) -> None:
     from safetensors.numpy import load_file, save_file
 
     broken = Path(shutil.copytree(encoder, tmp_path / "broken"))
@@ -291,8 +283,9 @@ def test_a_loss_that_is_no_number_is_named(encoder: Path, inputs: Inputs, tmp_pa
     weights["pooler.dense.bias"][0] = np.nan
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
     run = FolderRun(tmp_path / "run", inputs, num_workers=2)
-    with pytest.raises(StageError, match="The loss is nan at step 0") as caught:
+    with pytest.raises(StageError, match="The loss is nan at step 3") as caught:
         run.run(spec_for(broken))
+    assert caught.value.next_step.startswith("3 batches were left out for the same before.")
     assert "learning rate" in caught.value.next_step
 
 

@@ -5,7 +5,9 @@ Only the daemon opens it. All statements are SQLAlchemy Core that both databases
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from workbench.catalog.database_faults import DatabaseAwayError, named_fault
+from workbench.catalog.database_faults import DatabaseAwayError, named_fault, primary_code
 from workbench.catalog.database_url import (
     record_database_url,
     settle_database_url,
@@ -51,6 +53,9 @@ _POSTGRESQL_NETWORK = {
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,  # milliseconds
 }
+
+
+_BUSY_SECONDS = 10  # how long to wait for another process that writes
 
 
 class Database:
@@ -150,8 +155,23 @@ def _make_engine(url: sa.URL) -> sa.Engine:
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+    connection.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1_000}")
+    _use_write_ahead_log(connection)
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Turn the write-ahead log on; of two that do so at once SQLite refuses one without waiting."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

@@ -145,8 +145,8 @@ class Fit:
 
     def _check_loss(self, loss: float) -> None:
         if not math.isfinite(loss):
-            if self._is_first:
-                self._reporter.tell("diverged", step=self._place.step, loss=loss)
+            # By each rank: whichever is heard to fail first has told it before.
+            self._reporter.tell("diverged", step=self._place.step)
             raise StageError(
                 f"The loss is {loss} at step {self._place.step}: training diverged",
                 where=f"step {self._place.step}",
