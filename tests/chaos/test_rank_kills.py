@@ -27,9 +27,9 @@ pytestmark = pytest.mark.slow
 def spec_of(tmp_path: Path) -> Callable[..., TrainSpec]:
     encoder = write_encoder(tmp_path / "encoder")
 
-    def spec_of(checkpoint_seconds: float) -> TrainSpec:
+    def spec_of(checkpoint_seconds: float, epochs: int) -> TrainSpec:
         return TrainSpec(
-            dataset="rows", model=str(encoder), epochs=40, batch_size=16, learning_rate=3e-3,
+            dataset="rows", model=str(encoder), epochs=epochs, batch_size=16, learning_rate=3e-3,
             max_tokens=24, precision="float32", checkpoint_seconds=checkpoint_seconds,
         )  # fmt: skip
 
@@ -73,7 +73,7 @@ def test_a_killed_rank_heals_its_run_to_the_same_weights(
     start_workspace: StartWorkspace, tmp_path: Path, spec_of: Callable[..., TrainSpec]
 ) -> None:
     own = start_with_rows(start_workspace, tmp_path)
-    run = own.submit(spec_of(checkpoint_seconds=0), workers=2)
+    run = own.submit(spec_of(checkpoint_seconds=0, epochs=10), workers=2)
     victim = ranks_of(run, 1)[1]
     wait_until(lambda: "checkpoint" in {e["kind"] for e in run.events()}, "a checkpoint is there")
     os.kill(victim, signal.SIGKILL)
@@ -82,7 +82,7 @@ def test_a_killed_rank_heals_its_run_to_the_same_weights(
     assert remedies(run) == ["starts again from its last checkpoint (1 of 4)"]
     steps = [e["payload"]["step"] for e in run.events() if e["payload"].get("name") == "loss"]
     assert len(steps) - len(set(steps)) <= 1, "at most the step after the checkpoint is done twice"
-    calm = own.submit(spec_of(checkpoint_seconds=3600), workers=2).wait(120)
+    calm = own.submit(spec_of(checkpoint_seconds=3600, epochs=10), workers=2).wait(120)
     assert not calm.record()["cached"]
     assert run.outputs().model.version == calm.outputs().model.version
 
@@ -92,7 +92,7 @@ def test_a_process_that_somebody_stops_is_replaced_within_seconds(
     start_workspace: StartWorkspace, tmp_path: Path, spec_of: Callable[..., TrainSpec], who: str
 ) -> None:
     own = start_with_rows(start_workspace, tmp_path)
-    run = own.submit(spec_of(checkpoint_seconds=0), workers=2)
+    run = own.submit(spec_of(checkpoint_seconds=0.1, epochs=12), workers=2)
     rank = psutil.Process(ranks_of(run, 1)[1])
     wait_until(lambda: "checkpoint" in {e["kind"] for e in run.events()}, "a checkpoint is there")
     victim = {"a rank": rank, "the zygote": rank.parent(), "the worker": rank.parent().parent()}[
@@ -110,7 +110,7 @@ def test_a_run_whose_ranks_die_again_and_again_is_failed_with_the_cause(
     start_workspace: StartWorkspace, tmp_path: Path, spec_of: Callable[..., TrainSpec]
 ) -> None:
     own = start_with_rows(start_workspace, tmp_path)
-    run = own.submit(spec_of(checkpoint_seconds=3600), workers=2)
+    run = own.submit(spec_of(checkpoint_seconds=3600, epochs=40), workers=2)
     most = RULES[Cause.RANK_KILLED].most
     for term in range(1, most + 1):
         for pid in ranks_of(run, term):
