@@ -75,14 +75,10 @@ class Pool:
         return self._cpu() - before
 
     def _cpu(self) -> float:
-        return sum(sum(p.cpu_times()[:2]) for p in [self._daemon(), *self._workers()])
-
-    def _daemon(self) -> psutil.Process:
-        return psutil.Process(self.workspace.status()["pid"])
-
-    def _workers(self) -> list[psutil.Process]:
-        found = self._daemon().children(recursive=True)
-        return [p for p in found if "--multiprocessing-fork" in " ".join(p.cmdline())]
+        """Add up the daemon, its agent and the zygote, each with the children that have ended."""
+        daemon = psutil.Process(self.workspace.status()["pid"])
+        processes = [daemon, *daemon.children(recursive=True)]
+        return sum(sum(process.cpu_times()[:4]) for process in processes)
 
 
 @contextmanager

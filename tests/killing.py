@@ -5,7 +5,7 @@ from __future__ import annotations
 import psutil
 from live_workspace import LiveWorkspace, wait_until
 
-_GONE_SECONDS = 15.0  # for what a killed daemon leaves behind: a busy machine takes its time
+_GONE_SECONDS = 15.0  # for what a killed process leaves behind: a busy machine takes its time
 
 
 def is_gone(process: psutil.Process) -> bool:
@@ -16,12 +16,19 @@ def is_gone(process: psutil.Process) -> bool:
 
 
 def kill_daemon(workspace: LiveWorkspace) -> None:
-    """Kill the daemon; see that all it had started dies with it."""
+    """Kill the daemon; what works under its agent goes on."""
     daemon = workspace.daemon()
-    belonging = workspace.processes()
     daemon.kill()
+    wait_until(lambda: is_gone(daemon), "the daemon is gone", _GONE_SECONDS)
+
+
+def kill_agent(workspace: LiveWorkspace) -> None:
+    """Kill the agent; see that all that works under it dies with it."""
+    agent = workspace.agent()
+    working = agent.children(recursive=True)
+    agent.kill()
     wait_until(
-        lambda: all(map(is_gone, belonging)),
-        f"what the killed daemon had started is gone: {belonging}",
+        lambda: all(map(is_gone, working)),
+        f"what the killed agent had started is gone: {working}",
         _GONE_SECONDS,
     )

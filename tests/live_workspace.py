@@ -22,7 +22,7 @@ class LiveWorkspace(Workspace):
     """A Workspace that knows its processes.
 
     They are told from all others by ``WORKBENCH_WORKSPACE`` in the environment they began with,
-    which daemon, pool workers, coordinators and servers hand down to each other.
+    which daemon, agent, attempts and servers hand down to each other.
     """
 
     def up(self) -> LiveWorkspace:
@@ -48,12 +48,21 @@ class LiveWorkspace(Workspace):
         return [p for p in psutil.process_iter() if _belongs_to(p, str(self.root))]
 
     def workers(self) -> list[psutil.Process]:
-        """Return the pool's worker processes."""
-        return [p for p in self.processes() if "--multiprocessing-fork" in _command(p)]
+        """Return the processes that work on slots."""
+        return self.named("wb-attempt", "wb-helper")
 
     def coordinators(self) -> list[psutil.Process]:
         """Return the processes of runs that take no slot."""
-        return [p for p in self.processes() if "workbench.dispatch.attempt" in _command(p)]
+        return self.named("wb-coordinator")
+
+    def agent(self) -> psutil.Process:
+        """Return the agent's process."""
+        (found,) = [p for p in self.processes() if "workbench.pool.agent" in _command(p)]
+        return found
+
+    def named(self, *names: str) -> list[psutil.Process]:
+        """Return the processes with one of these names."""
+        return [p for p in self.processes() if _name(p) in names]
 
     def log(self) -> str:
         """Return the end of the daemon's log, for messages of failed assertions."""
@@ -106,6 +115,13 @@ def _belongs_to(process: psutil.Process, root: str) -> bool:
         return process.environ().get("WORKBENCH_WORKSPACE") == root
     except psutil.Error:
         return False  # it ended while we looked
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.Error:
+        return ""
 
 
 def _command(process: psutil.Process) -> str:

@@ -1,27 +1,22 @@
-"""Calling the other workers of a run, however the answer falls between two looks at them."""
+"""Calling the other workers of a run: what comes back, and what is known when one dies."""
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import time
-from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from distributed import Client, LocalCluster  # noqa: TID253 - a cluster of its own
 
-from workbench.pool.crew import Crew
+from workbench.core.errors import DataError, StageError
+from workbench.pool import crew as module
+from workbench.pool.crew import Crew, WorkerLost, helper_process
+from workbench.pool.forks import Forks, zygote_at_hand
+from workbench.pool.zygote import ZygoteSettings
 
-_LOOK_SECONDS = 0.003
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """Yield the address of a worker in this process whose client is the current one."""
-    with (
-        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0")
-        as cluster,
-        Client(cluster),
-    ):  # fmt: skip
-        yield cluster.workers[0].address
+_PATH = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
 
 
 def answer_after(seconds: float) -> float:
@@ -29,20 +24,74 @@ def answer_after(seconds: float) -> float:
     return seconds
 
 
-def run_out_of_time(seconds: float) -> None:
-    time.sleep(seconds)
+def run_out_of_time() -> None:
     raise TimeoutError("the page did not answer")
 
 
-def test_an_answer_just_after_a_look_is_the_answer(address: str) -> None:
-    crew = Crew({"1": address}, look_seconds=_LOOK_SECONDS)
-    for number in range(150):
-        seconds = number % 10 * _LOOK_SECONDS / 4
-        assert crew.call("1", f"answer-{number}", answer_after, seconds) == seconds
+def refuse() -> None:
+    raise DataError("Row 7 is broken", where="rows.csv", next_step="Mend it.")
 
 
-@pytest.mark.parametrize("looks", [0, 1, 5])
-def test_a_timeout_of_the_function_itself_is_told_as_its_own(address: str, looks: int) -> None:
-    crew = Crew({"1": address}, look_seconds=_LOOK_SECONDS)
-    with pytest.raises(TimeoutError, match="the page did not answer"):
-        crew.call("1", f"own-{looks}", run_out_of_time, looks * _LOOK_SECONDS)
+def invite_threads(address: str, slots: list[str]) -> None:
+    for slot in slots:
+        order = {"address": address, "slot": slot}
+        helper = threading.Thread(
+            target=helper_process, args=(order, -1), kwargs={"forked": False}, daemon=True
+        )
+        helper.start()
+
+
+def test_each_slot_answers_what_it_was_asked() -> None:
+    with Crew(["a", "b"], invite_threads) as crew:
+        for number in range(50):
+            seconds = number % 3 / 1_000
+            assert crew.call(crew.slots[number % 2], answer_after, seconds) == seconds
+
+
+def test_an_error_of_the_function_is_the_callers() -> None:
+    with Crew(["a"], invite_threads) as crew:
+        with pytest.raises(DataError, match="Row 7 is broken") as caught:
+            crew.call("a", refuse)
+        assert caught.value.next_step == "Mend it."
+        with pytest.raises(StageError, match="the page did not answer") as failed:
+            crew.call("a", run_out_of_time)
+        assert "run_out_of_time" in failed.value.detail
+        assert crew.call("a", answer_after, 0) == 0, "it can be called again"
+
+
+def test_a_crew_without_other_slots_costs_nothing() -> None:
+    with Crew([], lambda address, slots: pytest.fail("nobody is to be invited")) as crew:
+        assert crew.slots == []
+
+
+def test_a_helper_that_dies_is_lost_at_once() -> None:
+    forks = Forks(zygote_at_hand(ZygoteSettings("wb-test", environment={"PYTHONPATH": _PATH})))
+
+    def invite(address: str, slots: list[str]) -> None:
+        order = {"address": address, "slot": slots[0]}
+        forks.start(1, "workbench.pool.crew:helper_process", order, name="wb-helper")
+
+    with Crew(["a"], invite) as crew:
+        pid = crew.call("a", os.getpid)
+        killer = threading.Timer(0.2, os.kill, (pid, signal.SIGKILL))
+        killer.start()
+        begun = time.monotonic()
+        with pytest.raises(WorkerLost):
+            crew.call("a", time.sleep, 60)
+        assert time.monotonic() - begun < 30
+    forks.close()
+
+
+def test_a_helper_that_never_comes_is_lost_and_was_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_INVITE_SECONDS", 0.02)
+    monkeypatch.setattr(module, "_PATIENCE_SECONDS", 0.3)
+    asked: list[list[str]] = []
+    with (
+        Crew(["a"], lambda address, slots: asked.append(slots)) as crew,
+        pytest.raises(WorkerLost),
+    ):
+        crew.call("a", answer_after, 0)
+    assert len(asked) > 2
+    assert asked[0] == ["a"]

@@ -178,7 +178,7 @@ def test_the_table_of_remedies_is_that_of_the_queue() -> None:
 def test_the_table_of_routes_is_that_of_the_daemon(tmp_path: Path) -> None:
     told = {row[0].strip("`") for row in ARCHITECTURE.table("route")}
     database = open_database(tmp_path)
-    app = make_app(Service(tmp_path, database, Settings(num_slots=1), "", ""), "token")
+    app = make_app(Service(tmp_path, database, Settings(num_slots=1)), "token")
     database.close()
     routes: list[Any] = list(app.routes)
     assert told == {

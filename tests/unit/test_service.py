@@ -18,7 +18,7 @@ from workbench.daemon.settings import Settings
 def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     monkeypatch.setattr(module, "_DATABASE_AGAIN_SECONDS", 0.01)
     database = open_database(tmp_path)
-    yield Service(tmp_path, database, Settings(num_slots=1), "", "")
+    yield Service(tmp_path, database, Settings(num_slots=1))
     database.close()
 
 

@@ -23,7 +23,7 @@ from workbench.core.errors import ResourceError, error_from_json
 ENDPOINT_FILE = "daemon.json"
 REFUSAL_FILE = "daemon.error.json"
 _LEAST_FREE_BYTES = 1_000_000  # with less a daemon cannot even say why it does not start
-# Starting imports Dask and SQLAlchemy; on a busy laptop that takes seconds.
+# Starting imports SQLAlchemy; on a busy laptop that takes seconds.
 _START_SECONDS = 60.0
 _REQUEST_SECONDS = 90.0
 _AGAIN_SECONDS = 0.3
@@ -47,6 +47,25 @@ class FixedEndpoint:
     def locate(self) -> tuple[str, str]:
         """Return the address given."""
         return self.url, self.token
+
+
+class FileEndpoint:
+    """The daemon that runs now, as its file tells; never started from here.
+
+    For attempts and agents: they outlive a daemon, and go on with the next one.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def locate(self) -> tuple[str, str]:
+        """Return the address in the file.
+
+        Raises:
+            OSError: there is none at the moment.
+        """
+        found = json.loads((self.root / ENDPOINT_FILE).read_text())
+        return found["url"], found["token"]
 
 
 class WorkspaceEndpoint:

@@ -72,7 +72,7 @@ def _serve(root: Path) -> None:
     listener.bind(("127.0.0.1", 0))
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     token = secrets.token_urlsafe(32)
-    service = Service(root, database, settings, address, token)
+    service = Service(root, database, settings)
     app = make_app(service, token)
     server = uvicorn.Server(
         uvicorn.Config(

@@ -27,7 +27,9 @@ from workbench.daemon.request import (
     query_number,
     query_wait_seconds,
     read_body,
+    read_report,
     required,
+    wait_seconds,
 )
 from workbench.daemon.service import Service
 from workbench.queue.states import TERMINAL, RunEvent, RunState
@@ -59,9 +61,11 @@ def make_app(service: Service, token: str) -> Starlette:
         ("POST", f"{run}/resume", api.ask(RunEvent.RESUME)),
         ("POST", f"{run}/cancel", api.ask(RunEvent.CANCEL)),
         ("POST", f"{run}/priority", api.prioritise),
+        ("POST", "/agents/{agent}/exchange", api.exchange),
         ("POST", f"{attempt}/report", api.report),
         ("POST", f"{attempt}/checkpoints", api.add_checkpoint),
         ("DELETE", f"{attempt}/checkpoints/{{key:path}}", api.drop_checkpoint),
+        ("POST", f"{attempt}/helpers", api.add_helpers),
         ("POST", f"{attempt}/committed", api.commit),
         ("POST", f"{attempt}/failed", api.fail),
         ("POST", f"{attempt}/stopped", api.stop),
@@ -191,6 +195,27 @@ class _Api:
         run = await run_in_threadpool(self._store.prioritise, run_id, priority)
         self._service.changed()
         return JSONResponse(run)
+
+    # -- agents -----------------------------------------------------------------------------------
+
+    async def exchange(self, request: Request) -> Response:
+        """Note what an agent has; say what to do once there is something, or the time is up."""
+        body = await read_body(request)
+        report = read_report(request.path_params["agent"], body)
+        deadline = time.monotonic() + wait_seconds(body.get("wait", 0.0))
+        rung = self._service.bell.listen()
+        answer = self._service.exchange(report)
+        while not answer.says_something and (left := deadline - time.monotonic()) > 0:
+            await self._service.bell.wait(rung, left)
+            rung = self._service.bell.listen()
+            answer = self._service.agents.answer(report)
+        return JSONResponse(answer.to_json())
+
+    async def add_helpers(self, request: Request) -> Response:
+        body = await read_body(request)
+        address, slots = required(body, "address", str), required(body, "slots", list)
+        self._service.dispatcher.add_helpers(*_attempt(request), address, slots)
+        return JSONResponse({})
 
     # -- attempts ---------------------------------------------------------------------------------
 

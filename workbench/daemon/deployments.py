@@ -22,7 +22,7 @@ from workbench.catalog.artifacts import find_artifact, move_alias
 from workbench.catalog.database import METADATA
 from workbench.core.errors import SpecError, nearest_name
 from workbench.daemon.request import between, required
-from workbench.dispatch.attempt import die_with_parent
+from workbench.pool.process import die_with_parent
 from workbench.queue.store import RunStore
 
 LOG = logging.getLogger(__name__)

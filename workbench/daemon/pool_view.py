@@ -6,8 +6,9 @@ import time
 from collections import Counter
 from typing import Any
 
-from workbench.dispatch.dispatcher import THIS_HOST, Dispatcher
-from workbench.pool.local import LocalPool
+from workbench.dispatch.dispatcher import Dispatcher
+from workbench.pool.agents import Agents
+from workbench.pool.local import HOME, LocalPool
 from workbench.queue.forecast import Estimate, forecast
 from workbench.queue.policy.values import Group, WaitingRun
 from workbench.queue.store import RunStore
@@ -19,17 +20,20 @@ _LEAST_LEFT = 0.1  # of the typical time: some runs take longer than that
 class PoolView:
     """Answers questions about the pool; changes nothing."""
 
-    def __init__(self, store: RunStore, pool: LocalPool, dispatcher: Dispatcher) -> None:
+    def __init__(
+        self, store: RunStore, pool: LocalPool, agents: Agents, dispatcher: Dispatcher
+    ) -> None:
         self._store = store
         self._pool = pool
+        self._agents = agents
         self._dispatcher = dispatcher
 
     def pool(self) -> dict[str, Any]:
         """Return every slot with its run, and every waiting run in order, with why it waits."""
-        alive, busy = self._pool.slots(), self._dispatcher.busy_slots()
+        alive, busy = self._agents.slots(), self._dispatcher.busy_slots()
         slots = [
-            {"slot": slot, "host": THIS_HOST, "alive": slot in alive, "run_id": busy.get(slot)}
-            for slot in self._slot_names()
+            {"slot": slot, "host": host, "alive": slot in alive, "run_id": busy.get(slot)}
+            for slot, host in self._slots().items()
         ]
         waiting = []
         for standing in self._dispatcher.standings():
@@ -55,7 +59,9 @@ class PoolView:
         A run is taken to need as long as the newest of its stage did; ``is_guess`` says that none
         has ended yet.
         """
-        names = self._slot_names() if num_slots is None else [str(n) for n in range(num_slots)]
+        slots = self._slots()
+        if num_slots is not None:
+            slots = {f"{HOME}/{number}": HOME for number in range(num_slots)}
         typical: dict[str, float | None] = {}
         stages: dict[str, str] = {}
         estimates = []
@@ -74,11 +80,13 @@ class PoolView:
                 "ends_in": round(one.ends_in, 1),
                 "is_guess": typical[stages[one.run_id]] is None,
             }
-            for one in forecast(estimates, dict.fromkeys(names, THIS_HOST))
+            for one in forecast(estimates, slots)
         ]
 
-    def _slot_names(self) -> list[str]:
-        return [str(number) for number in range(self._pool.num_slots)]
+    def _slots(self) -> dict[str, str]:
+        """Return every slot there should be, with its host."""
+        expected = {f"{HOME}/{number}": HOME for number in range(self._pool.num_slots)}
+        return expected | self._agents.slots()
 
     def _running(self) -> list[tuple[WaitingRun, float]]:
         """Return the runs that hold slots, and for how many seconds each has run."""

@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from workbench.core.artifact import ARTIFACT_KINDS
 from workbench.core.errors import SpecError, nearest_name
+from workbench.pool.agents import Report
 
 MOST_BODY_BYTES = 16_000_000
 _LONGEST_WAIT_SECONDS = 60.0
@@ -78,14 +79,30 @@ def query_number(request: Request, name: str, default: int, least: int, most: in
 
 def query_wait_seconds(request: Request) -> float:
     """Return how long the answer may be held back, at most a minute."""
-    text = request.query_params.get("wait", "0")
+    return wait_seconds(request.query_params.get("wait", "0"))
+
+
+def wait_seconds(given: Any) -> float:
+    """Return how long the answer may be held back, at most a minute."""
     try:
-        seconds = float(text)
-    except ValueError:
+        seconds = float(given)
+    except (ValueError, TypeError):
         seconds = math.nan
     if math.isnan(seconds):
-        raise SpecError(f"wait={text!r} is not a number of seconds", where="wait")
+        raise SpecError(f"wait={given!r} is not a number of seconds", where="wait")
     return min(max(seconds, 0.0), _LONGEST_WAIT_SECONDS)
+
+
+def read_report(agent: str, body: dict[str, Any]) -> Report:
+    """Return what an agent tells."""
+    return Report(
+        agent=agent,
+        incarnation=required(body, "incarnation", str),
+        host=required(body, "host", str),
+        pid=required(body, "pid", int),
+        num_slots=required(body, "num_slots", int),
+        has=required(body, "has", dict),
+    )
 
 
 def query_kind(request: Request) -> str | None:

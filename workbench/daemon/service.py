@@ -33,6 +33,8 @@ from workbench.daemon.pool_view import PoolView
 from workbench.daemon.settings import Settings
 from workbench.daemon.submission import make_submission, read_inputs
 from workbench.dispatch.dispatcher import Dispatcher
+from workbench.pool.agents import Agents, Report
+from workbench.pool.holdings import Answer
 from workbench.pool.local import LocalPool
 from workbench.queue.states import RunState
 from workbench.queue.store import RunStore
@@ -43,14 +45,10 @@ _DATABASE_AGAIN_SECONDS = 1.0
 
 
 class Service:
-    """One workspace's services; ``url`` and ``token`` are where attempts report to."""
+    """One workspace's services."""
 
-    def __init__(
-        self, root: Path, database: Database, settings: Settings, url: str, token: str
-    ) -> None:
+    def __init__(self, root: Path, database: Database, settings: Settings) -> None:
         self.root = root
-        self.url = url
-        self.token = token
         self.bell = Bell()
         url_of_artifacts = settle_url(root, settings.artifacts, has_artifacts(database))
         self.artifact_store = open_artifact_store(root)
@@ -58,12 +56,19 @@ class Service:
             database, artifact_root(root, url_of_artifacts), is_there=self._is_there
         )
         self.keeping = Keeping(root, self.store, self.artifact_store)
-        self.pool = LocalPool(settings.num_slots)
+        self.agents = Agents()
+        self.pool = LocalPool(root, self.agents, settings.num_slots)
         self.deployments = Deployments(self.store, root / "deployments", self.artifact_store)
         self.dispatcher = Dispatcher(
-            self.store, self.pool, self._make_order, self.bell.ring, settings.stop_seconds
+            self.store,
+            self.agents,
+            lambda: self.pool.num_slots,
+            root / "runs",
+            self._make_order,
+            self.bell.ring,
+            settings.stop_seconds,
         )
-        self.pool_view = PoolView(self.store, self.pool, self.dispatcher)
+        self.pool_view = PoolView(self.store, self.pool, self.agents, self.dispatcher)
         self.pool_state = "starting"
         self._idle_seconds = settings.idle_minutes * 60
         self._pool_starter = threading.Thread(target=self._start_pool, name="pool", daemon=True)
@@ -82,14 +87,17 @@ class Service:
     def close(self) -> None:
         """Stop all parts; unfinished runs go on with the next daemon."""
         self._closing.set()
+        self.pool.close()  # also one that is half up
         if self._pool_starter.is_alive():
-            self._pool_starter.join()  # a pool that is half up cannot be taken down
+            self._pool_starter.join()
         self.dispatcher.close()
         self.deployments.close()
-        self.pool.close()
 
     def ask_to_stop(self) -> None:
         """Have the daemon end in an orderly way."""
+        self.dispatcher.halt()  # what ends from now on says nothing of its run
+        self.agents.stop()
+        self.bell.ring()
         self._stop()
 
     def submit(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -113,6 +121,13 @@ class Service:
         """Look at the queue again and wake who waits for a run."""
         self.dispatcher.ring()
         self.bell.ring()
+
+    def exchange(self, report: Report) -> Answer:
+        """Note what an agent has; return what it should do about it."""
+        answer = self.agents.exchange(report)
+        if any(status is not None for status in report.has.values()):
+            self.dispatcher.ring()
+        return answer
 
     def attempt_ended(self, run_id: str, term: int) -> None:
         """Free an attempt's slots and wake who waits for its run."""
@@ -157,7 +172,7 @@ class Service:
             "uptime_seconds": round(time.time() - self._started_at, 1),
             "pool": self._pool_state(),
             "slots": self.pool.num_slots,
-            "slots_alive": len(self.pool.slots()),
+            "slots_alive": len(self.agents.slots()),
             "slots_busy": self.dispatcher.busy_slots(),
             "unfinished_runs": self.store.num_unfinished(),
             "deployments": len(self.deployments.all()),
@@ -183,7 +198,8 @@ class Service:
                 self.changed()
         except Exception as error:
             # Without a pool the daemon still answers: it must say why nothing runs.
-            LOG.exception("the pool did not start")
+            if not self._closing.is_set():
+                LOG.exception("the pool did not start")
             self.pool_state = f"failed: {error}"
 
     def _done_when_possible(self, step: Callable[[], None]) -> bool:
@@ -214,14 +230,10 @@ class Service:
             "stage": run["stage"],
             "spec": run["spec"],
             "slots": list(slots),
-            "crew": self.pool.addresses(slots[1:]),
-            "threads_per_worker": self.pool.threads_per_slot,
             "workspace": str(self.root),
             "folder": str(self.root / "runs" / run["run_id"]),
             "inputs": {key: artifact.to_json() for key, artifact in inputs.items()},
             "checkpoints": run["checkpoints"],
-            "url": self.url,
-            "token": self.token,
         }
 
     def _stop_when_idle(self) -> None:

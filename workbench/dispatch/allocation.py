@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from workbench.queue.policy.scheduler import Scheduler, Standing
-from workbench.queue.policy.values import Decision, Limits, WaitingRun
+from workbench.queue.policy.values import Decision, Limits, PlacedRun, WaitingRun
 
 
 class Allocation:
@@ -30,6 +30,14 @@ class Allocation:
         """Note that a run has made a checkpoint: less is lost if it gives way now."""
         with self._lock:
             self._saved.add(run_id)
+
+    def adopt(self, run: WaitingRun, slots: tuple[str, ...], seconds: float) -> None:
+        """Note a run that holds slots since so many seconds, started by an earlier daemon."""
+        now = time.monotonic()
+        with self._lock:
+            began = now - seconds
+            self._scheduler.adopt(PlacedRun(run, slots, began, began), now)
+            self._held.add(run.run_id)
 
     def decide(
         self,

@@ -1,20 +1,12 @@
-"""One attempt at a run, from its order to its commit; what workers and coordinators execute.
-
-``python -m workbench.dispatch.attempt DAEMON_PID`` reads an order from standard input: the way of
-runs that take no slot of the pool.
-"""
+"""One attempt at a run, from its order to its commit: a process that an agent has forked."""
 
 from __future__ import annotations
 
-import ctypes
-import json
 import os
 import platform
 import shutil
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError
@@ -31,26 +23,40 @@ from workbench.core.errors import (
 )
 from workbench.core.registry import load_stage
 from workbench.dispatch.context import RemoteRun
+from workbench.pool.forks import AGENT_VARIABLE
+
+
+def attempt_process(order: dict[str, Any], _events: int, *, forked: bool) -> int:
+    """Be the process of one attempt; what the stage starts finds this workspace and this run."""
+    del forked
+    os.environ["WORKBENCH_WORKSPACE"] = order["workspace"]
+    os.environ["WORKBENCH_PARENT_RUN"] = order["run_id"]
+    os.environ[AGENT_VARIABLE] = order["agent"]
+    if order["threads_per_worker"] > 1:
+        from threadpoolctl import threadpool_limits
+
+        threadpool_limits(order["threads_per_worker"], "blas")  # the zygote had to be alone
+    print(f"run {order['run_id']}: {run_attempt(order)}", file=sys.stderr)
+    return 0
 
 
 def run_attempt(order: dict[str, Any]) -> str:
     """Execute an attempt and tell the daemon how it ended; return that outcome as a word.
 
-    ``order`` holds run_id, term, stage, spec, slots, crew, threads_per_worker, workspace, folder,
-    inputs, checkpoints, url and token.
+    ``order`` holds run_id, term, stage, spec, slots, threads_per_worker, workspace, folder, inputs,
+    checkpoints, and the agent's socket.
     """
     run = RemoteRun(order)
     run.record("environment", {**machine_facts(), "pid": os.getpid()})
-    with _environment(order):
-        try:
-            outputs = _execute(order, run)
-        except Interruption:
-            return _end(run, "stopped", {})
-        except WorkbenchError as error:
-            return _end(run, "failed", error.to_json())
-        except (Exception, SystemExit) as error:
-            named = error_from_exception(error, where=_place(order))
-            return _end(run, "failed", named.to_json())
+    try:
+        outputs = _execute(order, run)
+    except Interruption:
+        return _end(run, "stopped", {})
+    except WorkbenchError as error:
+        return _end(run, "failed", error.to_json())
+    except (Exception, SystemExit) as error:
+        named = error_from_exception(error, where=_place(order))
+        return _end(run, "failed", named.to_json())
     body = {"outputs": {name: artifact.to_json() for name, artifact in outputs.items()}}
     return _end(run, "committed", body)
 
@@ -96,22 +102,6 @@ def clear_unfinished(folder: Path, term: int) -> None:
         shutil.rmtree(folder / f"{unfinished}-{term}", ignore_errors=True)
 
 
-@contextmanager
-def _environment(order: dict[str, Any]) -> Iterator[None]:
-    """Let what the stage starts (a notebook's kernel) find this workspace and its parent run."""
-    changed = {"WORKBENCH_WORKSPACE": order["workspace"], "WORKBENCH_PARENT_RUN": order["run_id"]}
-    before = {name: os.environ.get(name) for name in changed}
-    os.environ.update(changed)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
 @cache
 def machine_facts() -> dict[str, Any]:
     """Return what a result may owe to the machine and its packages; recorded, never keyed."""
@@ -132,19 +122,3 @@ _RECORDED_PACKAGES = (
     "nlp-workbench", "dask", "numpy", "onnxruntime", "pyarrow", "scikit-learn", "tokenizers",
     "torch", "transformers",
 )  # fmt: skip
-
-
-def die_with_parent(parent_pid: int | None = None) -> None:
-    """Have the kernel end this process when its parent dies, however that happens (Linux).
-
-    A parent that has died before is only noticed by its process id.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    if parent_pid is not None and os.getppid() != parent_pid:
-        sys.exit("the daemon has gone")
-
-
-if __name__ == "__main__":
-    die_with_parent(int(sys.argv[1]))
-    print(run_attempt(json.load(sys.stdin)), file=sys.stderr)

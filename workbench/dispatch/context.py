@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from workbench.catalog.artifact_store import ArtifactStore, localised, open_artifact_store
 from workbench.core.artifact import Artifact, Draft, flush_entry
-from workbench.core.client import RUN_PATIENCE_SECONDS, Client, FixedEndpoint
+from workbench.core.client import RUN_PATIENCE_SECONDS, Client, FileEndpoint
 from workbench.core.context import PartWriter
 from workbench.core.errors import RunCancelled, RunPaused, WorkbenchError
 from workbench.core.json_text import plain
@@ -35,13 +35,16 @@ class RemoteRun:
         self.run_id: str = order["run_id"]
         self.term: int = order["term"]
         self.num_workers: int = max(1, len(order["slots"]))
-        self._crew = Crew(order["crew"])
+        self._other_slots: list[str] = order["slots"][1:]
         self.threads_per_worker: int = order["threads_per_worker"]
         self.folder = Path(order["folder"])
         self.folder.mkdir(parents=True, exist_ok=True)
         self._workspace = Path(order["workspace"])
+        # Not this process judges how long a daemon may be away, but the agent that started it.
         self.daemon_client = Client(
-            FixedEndpoint(order["url"], order["token"]), database_seconds=RUN_PATIENCE_SECONDS
+            FileEndpoint(self._workspace),
+            patience_seconds=RUN_PATIENCE_SECONDS,
+            database_seconds=RUN_PATIENCE_SECONDS,
         )
         self._inputs = {k: Artifact.from_json(v) for k, v in order["inputs"].items()}
         self._checkpoints: dict[str, str] = dict(order["checkpoints"])
@@ -114,9 +117,13 @@ class RemoteRun:
                 self.progress(num_there + num_done, len(parts), unit, note)
                 return self.should_pause or self.cancelled
 
-            PartMaker(missing, write, self._partial_folder, self._settle).make(self._crew, between)
+            with Crew(self._other_slots, self._invite) as crew:
+                PartMaker(missing, write, self._partial_folder, self._settle).make(crew, between)
             self.stop_if_asked()
         return [self.checkpoints()[key] for key in parts]
+
+    def _invite(self, address: str, slots: list[str]) -> None:
+        self.daemon_client.post(f"{self._route}/helpers", {"address": address, "slots": slots})
 
     def _settle(self, key: str, partial: Path) -> None:
         """Give a part that was written its name, then tell the daemon that it is there."""

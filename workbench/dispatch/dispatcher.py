@@ -1,8 +1,7 @@
 """The dispatcher: a loop that carries out what the queue's placement decides.
 
-All state that matters is in the store; what is kept here (which future belongs to which attempt)
-is lost with the daemon and made anew: attempts of a dead daemon are dead, and their runs wait
-again.
+All state that matters is in the store and with the agents. A daemon that starts finds in the store
+which attempts should be at work, and hears from the agents which are: those go on undisturbed.
 """
 
 from __future__ import annotations
@@ -15,18 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.core.errors import WorkbenchError
+from workbench.core.errors import SpecError, WorkbenchError
 from workbench.dispatch.allocation import Allocation
-from workbench.dispatch.attempt import clear_unfinished, run_attempt
-from workbench.dispatch.coordinator import CoordinatorProcess
-from workbench.pool.local import LocalPool, Sent
+from workbench.dispatch.attempt import clear_unfinished
+from workbench.pool.agents import Agents
+from workbench.pool.local import HOME
 from workbench.queue.policy.scheduler import Standing
 from workbench.queue.policy.values import Preempt, Start, WaitingRun
 from workbench.queue.states import RunState
 from workbench.queue.store import RunStore
 
 LOG = logging.getLogger(__name__)
-THIS_HOST = "local"
+_ATTEMPT = "workbench.dispatch.attempt:attempt_process"
+_HELPER = "workbench.pool.crew:helper_process"
 _WATCH_SECONDS = 0.5  # the longest wait when nothing rings but attempts are live
 _READ_AGAIN_SECONDS = 2.0  # a remedy's time may have come
 _IDLE_SECONDS = 5.0  # the same when nothing is: an idle daemon costs nothing
@@ -39,11 +39,15 @@ class LiveAttempt:
     run_id: str
     term: int
     slots: tuple[str, ...]
-    folder: Path | None = None  # where it works
-    coordinator: CoordinatorProcess | None = None
-    sent: Sent | None = None
+    folder: Path
+    is_adopted: bool = False  # an earlier daemon has begun it
     stop_asked_at: float | None = None
     gone: str = ""  # why its process is known to be no more
+
+    @property
+    def key(self) -> str:
+        """What the agents call it."""
+        return f"{self.run_id}/{self.term}"
 
 
 class Dispatcher:
@@ -55,13 +59,17 @@ class Dispatcher:
     def __init__(
         self,
         store: RunStore,
-        pool: LocalPool,
+        agents: Agents,
+        num_slots: Callable[[], int],
+        runs_folder: Path,
         make_order: Callable[[dict[str, Any], tuple[str, ...]], dict[str, Any]],
         announce: Callable[[], None],
         stop_seconds: float,
     ) -> None:
         self._store = store
-        self._pool = pool
+        self._agents = agents
+        self._num_slots = num_slots
+        self._runs_folder = runs_folder
         self._make_order = make_order
         self._announce = announce
         self._stop_seconds = stop_seconds
@@ -77,25 +85,29 @@ class Dispatcher:
         self._thread = threading.Thread(target=self._loop, name="dispatcher", daemon=True)
 
     def start(self) -> None:
-        """Take back the runs of a dead daemon, then begin to dispatch."""
-        for run in self._store.active():
-            self._store.lose(run["run_id"], run["term"], "daemon restarted", blameless=True)
+        """Adopt the attempts that an earlier daemon has begun, then begin to dispatch."""
+        for found in self._store.attempts():
+            attempt = self._new_attempt(found.run.run_id, found.term, found.slots, is_adopted=True)
+            self._agents.adopt(attempt.key, _agent_of(found.slots))
+            if found.slots:
+                self._allocation.adopt(found.run, found.slots, found.seconds)
+        self._agents.open()
         self._thread.start()
 
     def ring(self) -> None:
         """Look at the queue now."""
         self._bell.set()
 
-    def close(self) -> None:
-        """Stop dispatching and end every attempt; their runs go on with the next daemon."""
+    def halt(self) -> None:
+        """Begin no turn any more."""
         self._closing = True
         self.ring()
+
+    def close(self) -> None:
+        """Stop dispatching."""
+        self.halt()
         if self._thread.is_alive():
             self._thread.join()
-        with self._lock:
-            for attempt in self._live.values():
-                if attempt.coordinator:
-                    attempt.coordinator.kill()
 
     def busy_slots(self) -> dict[str, str]:
         """Return ``{slot: run_id}`` of the slots in use."""
@@ -108,7 +120,28 @@ class Dispatcher:
             attempt = self._live.get(run_id)
             if attempt is not None and attempt.term == term:
                 del self._live[run_id]
+        self._agents.forget(f"{run_id}/{term}")
         self.ring()
+
+    def add_helpers(self, run_id: str, term: int, address: str, slots: list[str]) -> None:
+        """Have processes started on other slots of a run, which connect to its leader's address.
+
+        Asked twice for one address, none is started twice.
+
+        Raises:
+            SpecError: these are not slots of an attempt that is alive.
+        """
+        with self._lock:
+            attempt = self._live.get(run_id)
+            if attempt is None or attempt.term != term or not {*slots} <= {*attempt.slots}:
+                raise SpecError(f"Attempt {run_id}/{term} does not hold {slots}", where="slots")
+            for slot in slots:
+                argument = {"address": address, "slot": slot}
+                order = {"call": _HELPER, "name": "wb-helper", "argument": argument}
+                # One address is one crew; the words of a key are between slashes.
+                key = f"{attempt.key}/{slot.replace('/', '.')}/{Path(address).parent.name}"
+                self._agents.start(key, _agent_of((slot,)), order)
+        self._announce()
 
     def saved(self, run_id: str) -> None:
         """Note that a run has made a checkpoint."""
@@ -126,6 +159,8 @@ class Dispatcher:
             is_idle = not self._live and not waiting
             self._bell.wait(_IDLE_SECONDS if is_idle else _WATCH_SECONDS)
             self._bell.clear()
+            if self._closing:
+                return
             try:
                 waiting = self._turn()
                 self.trouble = ""
@@ -142,10 +177,9 @@ class Dispatcher:
         active = {run["run_id"]: run for run in self._store.active()}
         self._end_the_unwilling(active)
         waiting = self._line()
-        slots = dict.fromkeys(self._pool.slots(), THIS_HOST)
         started = 0
         for decision in self._allocation.decide(
-            waiting, self._stopping(active), slots, self._pool.num_slots
+            waiting, self._stopping(active), self._agents.slots(), self._num_slots()
         ):
             if isinstance(decision, Preempt):
                 self._store.preempt(decision.run_id)
@@ -176,33 +210,31 @@ class Dispatcher:
         except WorkbenchError:  # paused or cancelled between decision and start
             self._allocation.take_back(decision.run_id)
             return False
-        attempt = LiveAttempt(decision.run_id, run["term"], decision.slots)
-        with self._lock:
-            self._live[decision.run_id] = attempt
+        attempt = self._new_attempt(decision.run_id, run["term"], decision.slots)
         try:
-            self._send(attempt, self._make_order(run, decision.slots))
+            order = {
+                "call": _ATTEMPT,
+                "name": "wb-attempt" if decision.slots else "wb-coordinator",
+                "argument": self._make_order(run, decision.slots),
+            }
+            self._agents.start(attempt.key, _agent_of(decision.slots), order)
         except WorkbenchError as error:
             attempt.gone = error.what  # also where the failure itself cannot be recorded now
             self._store.fail(decision.run_id, run["term"], error)
             self.ended(decision.run_id, run["term"])
         except Exception as error:
             LOG.exception("run %s could not be started", decision.run_id)
-            self._note_gone(attempt, f"could not be started: {error!r}")
+            attempt.gone = f"could not be started: {error!r}"
+            self.ring()
         return True
 
-    def _send(self, attempt: LiveAttempt, order: dict[str, Any]) -> None:
-        attempt.folder = Path(order["folder"])
-        if attempt.slots:
-            attempt.sent = self._pool.submit(run_attempt, order, attempt.slots[0])
-            attempt.sent.future.add_done_callback(lambda f: self._note_gone(attempt, _cause(f)))
-        else:
-            attempt.coordinator = CoordinatorProcess(
-                order, lambda code: self._note_gone(attempt, f"coordinator exited with {code}")
-            )
-
-    def _note_gone(self, attempt: LiveAttempt, cause: str) -> None:
-        attempt.gone = cause
-        self.ring()
+    def _new_attempt(
+        self, run_id: str, term: int, slots: tuple[str, ...], *, is_adopted: bool = False
+    ) -> LiveAttempt:
+        attempt = LiveAttempt(run_id, term, slots, self._runs_folder / run_id, is_adopted)
+        with self._lock:
+            self._live[run_id] = attempt
+        return attempt
 
     def _take_back_the_lost(self) -> None:
         """Heal runs whose attempts are gone without having told how they ended.
@@ -212,13 +244,15 @@ class Dispatcher:
         with self._lock:
             attempts = list(self._live.values())
         for attempt in attempts:
-            if attempt.sent is not None and self._pool.has_left(attempt.sent.worker):
-                attempt.gone = attempt.gone or "worker died"
+            attempt.gone = attempt.gone or self._agents.lost(attempt.key)
             if attempt.gone:
-                if attempt.folder is not None:
-                    # First the files: where they have filled the disk, the record needs the room.
-                    clear_unfinished(attempt.folder, attempt.term)
-                self._store.lose(attempt.run_id, attempt.term, attempt.gone)
+                # First the files: where they have filled the disk, the record needs the room.
+                clear_unfinished(attempt.folder, attempt.term)
+                # What was lost while no daemon was there to see it says nothing of the run.
+                cause = attempt.gone
+                if attempt.is_adopted:
+                    cause = f"{cause} while the daemon was away"
+                self._store.lose(attempt.run_id, attempt.term, cause, blameless=attempt.is_adopted)
                 self.ended(attempt.run_id, attempt.term)
                 self._announce()
 
@@ -234,25 +268,16 @@ class Dispatcher:
                 continue
             attempt.stop_asked_at = attempt.stop_asked_at or now
             # A coordinator keeps nothing in its process that its children do not keep for it.
-            patience = 0.0 if attempt.coordinator else self._stop_seconds
+            patience = self._stop_seconds if attempt.slots else 0.0
             if now - attempt.stop_asked_at >= patience:
-                self._end(attempt)
-
-    def _end(self, attempt: LiveAttempt) -> None:
-        attempt.stop_asked_at = time.monotonic()
-        if attempt.coordinator is not None:
-            attempt.coordinator.kill()
-        else:
-            self._pool.kill(attempt.slots[0])
+                self._agents.kill(attempt.key)
+                self._announce()
 
 
 def _shall_stop(run: dict[str, Any]) -> bool:
     return bool(run["preempted"] or run["state"] != RunState.RUNNING)
 
 
-def _cause(future: Any) -> str:
-    """Say in a few words why a future ended without a word from its attempt."""
-    error = future.exception() if future.status == "error" else None
-    if error is None:
-        return f"worker ended the attempt ({future.status})"
-    return "worker died" if type(error).__name__ == "KilledWorker" else repr(error)
+def _agent_of(slots: tuple[str, ...]) -> str:
+    """Return the agent that leads an attempt; coordinators hold no slot and work at home."""
+    return slots[0].rpartition("/")[0] if slots else HOME

@@ -86,9 +86,7 @@ class PartMaker:
         while (key := self._take()) is not None:
             folder = self._folder / f"{key}.slot-{slot}"
             try:
-                crew.call(
-                    slot, str(folder), write_part, self._write, str(folder), self._values[key]
-                )
+                crew.call(slot, write_part, self._write, str(folder), self._values[key])
                 self._finish(key, folder)
             except WorkerLost:
                 with self._lock:

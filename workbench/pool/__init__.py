@@ -1,1 +1,1 @@
-"""The pool: elastic workers from a Dask cluster of some provider, one slot per worker."""
+"""The pool: an agent on each host, the processes that it forks, and the daemon's book of them."""

@@ -1,159 +1,125 @@
-"""The default pool: Dask workers on this machine, behind TLS, one thread and one slot each."""
+"""The default pool: the agent on the daemon's own host, kept alive as long as the daemon lives."""
 
 from __future__ import annotations
 
 import logging
 import os
 import signal
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+import subprocess
+import sys
+import threading
+import time
 from contextlib import suppress
-from typing import Any, NamedTuple
+from pathlib import Path
 
 from workbench.core.errors import ResourceError
-from workbench.pool.keepers import SlotKeepers
+from workbench.pool.agents import Agents
+from workbench.pool.stopped import StoppedProcesses
 
 LOG = logging.getLogger(__name__)
-_START_SECONDS = 60
-
-
-class Sent(NamedTuple):
-    """An attempt that was sent to a worker: its future, and the worker's address."""
-
-    future: Future[Any]
-    worker: str
+HOME = "local"  # the agent's name; coordinators work there, whatever else the pool has
+_LOOK_SECONDS = 0.5
+_START_SECONDS = 60.0
+_CLOSE_SECONDS = 5.0
 
 
 class LocalPool:
-    """A ``LocalCluster`` whose workers are placed by the dispatcher, never by Dask.
+    """Keeps an agent with so many slots on this host.
 
-    An open scheduler port is code execution for every user of the host: scheduler and workers
-    speak TLS with certificates that exist for this pool only.
+    The agent outlives a daemon that is killed, and the next daemon finds it at work.
     """
 
-    def __init__(self, num_slots: int) -> None:
+    def __init__(self, root: Path, agents: Agents, num_slots: int) -> None:
         self.num_slots = num_slots
-        self.threads_per_slot = max(1, (os.cpu_count() or 1) // num_slots)
-        self._cluster: Any = None
-        self._client: Any = None
-        self._keepers: Any = None
-        self._addresses: dict[str, str] = {}
+        self._root = root
+        self._agents = agents
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopped = StoppedProcesses()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="local pool", daemon=True)
 
     def start(self) -> None:
-        """Start the workers; returns when all of them have joined.
+        """Start the agent, or find the one that an earlier daemon has started.
 
         Raises:
-            ResourceError: they did not join in time.
+            ResourceError: it did not come up in time.
         """
-        import dask
-        from distributed import Client, LocalCluster
-        from distributed.security import Security
-
-        dask.config.set(
-            {
-                # A lost worker is the dispatcher's to heal: Dask must not run an attempt twice.
-                "distributed.scheduler.allowed-failures": 0,
-                "distributed.scheduler.work-stealing": False,
-                # A slot does one thing, and Dask keeps no results: it must neither end a worker
-                # that needs much memory nor hold a run back from it.
-                "distributed.worker.memory.terminate": False,
-                "distributed.worker.memory.pause": False,
-                "distributed.worker.memory.spill": False,
-                "distributed.worker.memory.target": False,
-                "distributed.admin.tick.limit": "30s",
-                # An idle pool should cost nothing: Dask samples every thread each 10 ms by default.
-                "distributed.worker.profile.enabled": False,
-                "distributed.admin.system-monitor.interval": "5s",
-                "distributed.admin.system-monitor.gil.enabled": False,
-                # The scheduler's own pages have no password: none are served.
-                "distributed.scheduler.http.routes": [],
-                "distributed.worker.http.routes": [],
-            }
-        )
-        security = Security.temporary()
-        self._cluster = LocalCluster(
-            n_workers=0,  # each has a keeper
-            threads_per_worker=1,
-            processes=True,
-            security=security,
-            dashboard_address="127.0.0.1:0",
-            scheduler_kwargs={"dashboard": False},
-            silence_logs=logging.ERROR,
-            env=_worker_environment(self.threads_per_slot),
-        )
-        self._client = Client(self._cluster, security=security, set_as_default=False)
-        self._keepers = SlotKeepers(self._cluster, self.num_slots)
-        self._cluster.loop.add_callback(self._keepers.keep)
-        try:
-            self._client.wait_for_workers(self.num_slots, timeout=_START_SECONDS)
-        except TimeoutError as error:
-            raise ResourceError(
-                f"The pool's {self.num_slots} workers did not join in {_START_SECONDS} s",
-                where="pool",
-                next_step="Look at daemon.log; a smaller WORKBENCH_SLOTS needs less memory.",
-            ) from error
-
-    def slots(self) -> list[str]:
-        """Return the names of the slots that are alive now, in a stable order."""
-        if self._client is None:
-            return []
-        # The scheduler lives in this process: reading its table costs no message.
-        workers = list(self._cluster.scheduler.workers.values())
-        self._addresses = {str(worker.name): worker.address for worker in workers}
-        return sorted(self._addresses, key=_natural)
-
-    def addresses(self, slots: Sequence[str]) -> dict[str, str]:
-        """Return where the workers of these slots can be reached, for each other."""
-        return {slot: self._addresses[slot] for slot in slots}
-
-    def submit(self, function: Callable[..., Any], order: dict[str, Any], slot: str) -> Sent:
-        """Run ``function(order)`` on exactly this slot; the future fails if its worker dies.
-
-        If the worker dies before the order has reached it, the future waits for ever: look with
-        ``has_left`` too.
-        """
-        address = self._addresses[slot]
-        future = self._client.submit(
-            function,
-            order,
-            key=f"{order['run_id']}-{order['term']}",
-            workers=[address],
-            allow_other_workers=False,
-            pure=False,
-            retries=0,
-        )
-        return Sent(future, address)
-
-    def has_left(self, worker: str) -> bool:
-        """Whether the worker at this address is gone; one that is started again has a new one."""
-        return worker not in self._cluster.scheduler.workers
-
-    def kill(self, slot: str) -> None:
-        """End a slot's process at once; its nanny starts a fresh one."""
-        # The worker itself cannot be asked: native code that holds the interpreter's lock lets
-        # nothing else answer.
-        pid = self._keepers.pid(slot)
-        if pid is not None:
-            with suppress(ProcessLookupError):  # it has died in this moment
-                os.kill(pid, signal.SIGKILL)
+        self._thread.start()
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._agents.slots():
+            if time.monotonic() > deadline or self._closing.wait(0.01):
+                raise ResourceError(
+                    f"The pool's agent did not come up in {_START_SECONDS:.0f} s",
+                    where="pool",
+                    next_step="Look at daemon.log; a smaller WORKBENCH_SLOTS needs less memory.",
+                )
 
     def close(self) -> None:
-        """Stop the workers and the scheduler."""
-        if self._client is not None:
-            self._cluster.sync(self._keepers.close)
-            self._client.close(timeout=5)
-            self._cluster.close(timeout=10)
-            self._client = None
+        """End the agent and all that works under it."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        pid = self._pid()
+        if pid is not None:
+            _signal(pid, signal.SIGTERM)
+            deadline = time.monotonic() + _CLOSE_SECONDS
+            while _is_alive(pid) and time.monotonic() < deadline:
+                self._has_ended()
+                time.sleep(0.01)
+            _signal(pid, signal.SIGKILL)
+        if self._process is not None:
+            self._process.wait()
+
+    def _keep(self) -> None:
+        while not self._closing.is_set():
+            pid = self._pid()
+            if pid is None:
+                self._start_one()
+            for stopped in self._stopped.look([pid] if pid else []):
+                LOG.warning("the pool's agent stands still: somebody stopped it; it is replaced")
+                _signal(stopped, signal.SIGKILL)
+            self._closing.wait(_LOOK_SECONDS if self._agents.slots() else 0.05)
+
+    def _pid(self) -> int | None:
+        """Return the process of the living agent: ours, or one that reports."""
+        if self._process is not None and not self._has_ended():
+            return self._process.pid
+        for found in self._agents.found():
+            if found["agent"] == HOME:
+                if _is_alive(found["pid"]):
+                    return int(found["pid"])
+                self._agents.gone(HOME, found["incarnation"])
+        return None
+
+    def _has_ended(self) -> bool:
+        return self._process is None or self._process.poll() is not None
+
+    def _start_one(self) -> None:
+        """Start an agent; it ends at once where another holds the name, which reports soon."""
+        command = [
+            sys.executable, "-m", "workbench.pool.agent", "--workspace", str(self._root),
+            "--name", HOME, "--slots", str(self.num_slots), "--home",
+        ]  # fmt: skip
+        try:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+        except OSError as error:  # no more processes or memory: the next look tries again
+            LOG.warning("the pool's agent did not start: %s", error)
 
 
-def _worker_environment(threads: int) -> dict[str, str]:
-    # Each slot may use its share of the cores and no more; set before numpy and torch are loaded.
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-    return {**dict.fromkeys(names, str(threads)), "TOKENIZERS_PARALLELISM": "false"}
+def _signal(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
-def _natural(name: str) -> tuple[int, str]:
-    return (int(name), "") if name.isdigit() else (1 << 30, name)
+def _is_alive(pid: int) -> bool:
+    import psutil
+
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
 
 
 def default_num_slots() -> int:

@@ -51,6 +51,16 @@ class Submission:
     project: str = "default"
 
 
+@dataclass(frozen=True)
+class OpenAttempt:
+    """An attempt that has not told how it ended."""
+
+    run: WaitingRun
+    term: int
+    slots: tuple[str, ...]
+    seconds: float  # since it began
+
+
 class SupersededError(SpecError):
     """An attempt of an older term tried to change its run: a newer attempt owns it."""
 
@@ -152,6 +162,23 @@ class RunStore:
         query = sa.select(RUNS).where(RUNS.c.state.in_(ACTIVE))
         with self.database.read() as connection:
             return [_record(row) for row in connection.execute(query)]
+
+    def attempts(self) -> list[OpenAttempt]:
+        """Return the attempts that an earlier daemon has left at work."""
+        now = time.time()
+        query = (
+            sa.select(*_PLACEMENT, ATTEMPTS.c.slots, ATTEMPTS.c.started_at)
+            .join(ATTEMPTS, (ATTEMPTS.c.run_id == RUNS.c.run_id) & (ATTEMPTS.c.term == RUNS.c.term))
+            .where(RUNS.c.state.in_(ACTIVE))
+        )
+        with self.database.read() as connection:
+            return [
+                OpenAttempt(
+                    _waiting_run(row, now), row.term, tuple(json.loads(row.slots)),
+                    max(now - row.started_at, 0.0),
+                )
+                for row in connection.execute(query)
+            ]  # fmt: skip
 
     def typical_seconds(self, stage: str) -> float | None:
         """Return how long the newest runs of a stage took (median); None where none has ended."""

@@ -52,7 +52,7 @@ def train_baseline(texts: Sequence[str], truth: Sequence[str]) -> Baseline:
         DataError: fewer than two labels occur, or no text holds a word.
     """
     from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     if len(set(truth)) < 2:
         raise DataError(f"The baseline needs two labels, the training set has {sorted(set(truth))}",

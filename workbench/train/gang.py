@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import selectors
 import signal
-import socket
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from workbench.core.errors import Cause, ResourceError, StageError, WorkbenchError, error_from_json
+from workbench.pool.forks import Forks, ZygoteGone, zygote_at_hand
+from workbench.pool.process import thread_variables
 from workbench.pool.stopped import StoppedProcesses
+from workbench.pool.zygote import ZygoteSettings
 from workbench.train.rank import RankOrder, out_of_memory
 
 Event = dict[str, Any]
@@ -29,6 +28,13 @@ _DEATH_SECONDS = 2.0  # SIGKILL ends a process at once, unless the kernel is bus
 _GRACE_SECONDS = 0.5  # in which the others may say why they ended, once one rank has
 _MOST_BYTES = 65_536
 _LOG_TAIL = 4_000
+_IDLE_SECONDS = 600.0
+_WARM = (
+    "torch", "torch.distributed", "safetensors.torch", "tokenizers", "transformers",
+    "transformers.models.auto.modeling_auto", "transformers.models.bert.modeling_bert",
+    "workbench.train.loop", "workbench.train.rank", "workbench.train.ranks",
+    "workbench.train.score",
+)  # fmt: skip
 
 
 class Gang:
@@ -40,7 +46,7 @@ class Gang:
         self._job = job
         self._world = world
         self._threads = threads
-        self._zygote = _checkout(threads)
+        self._forks = Forks(zygote_at_hand(rank_zygote(threads)))
         self._selector = selectors.DefaultSelector()
         self._pipes: dict[int, int] = {}
         self._unread: dict[int, bytes] = {}
@@ -52,13 +58,13 @@ class Gang:
 
     def __enter__(self) -> Self:
         self._oom_kills = _num_oom_kills()
-        self._selector.register(self._zygote.control, selectors.EVENT_READ, None)
+        self._selector.register(self._forks, selectors.EVENT_READ, None)
         try:
             for rank in range(self._world):
                 self._start(rank)
-        except OSError as error:
+        except ZygoteGone as error:
             self.__exit__(None, None, None)
-            raise self._zygote.explain_end() from error
+            raise _explain_zygote() from error
         return self
 
     def __exit__(
@@ -71,7 +77,7 @@ class Gang:
         self._selector.close()
         for pipe in self._pipes.values():
             os.close(pipe)
-        _give_back(self._zygote)
+        self._forks.close()
 
     def events(self) -> Iterator[Event]:
         """Yield what the ranks tell (with their number under ``rank``) until all have ended well.
@@ -93,11 +99,14 @@ class Gang:
     def _start(self, rank: int) -> None:
         order: RankOrder = {
             "kind": self._kind, "job": str(self._job), "rank": rank, "world": self._world,
-            "threads": self._threads, "store": str(self._job.with_name("store")), "parent": 0,
+            "threads": self._threads, "store": str(self._job.with_name("store")),
         }  # fmt: skip
         read, write = os.pipe()
         try:
-            self._zygote.start(order, self._log(rank), write)
+            self._forks.start(
+                rank, "workbench.train.rank:rank_process", order,
+                name=f"wb-rank-{rank}", log=self._log(rank), events=write,
+            )  # fmt: skip
         finally:
             os.close(write)
         self._pipes[rank] = read
@@ -111,17 +120,21 @@ class Gang:
         for key, _ in self._selector.select(seconds):
             if key.data is not None:
                 yield from self._hear_rank(key.data)
-            elif not self._hear_zygote():
-                raise self._zygote.explain_end()
+            else:
+                self._hear_zygote()
 
-    def _hear_zygote(self) -> bool:
-        """Note which rank ended; return False when the zygote itself is gone."""
-        content = self._zygote.control.recv(_MOST_BYTES)
-        if not content:
-            return False
-        message = json.loads(content)
-        self._statuses[message["exited"]] = message["status"]
-        return True
+    def _hear_zygote(self) -> None:
+        """Note which rank ended.
+
+        Raises:
+            ResourceError: the zygote itself is gone, and all ranks with it.
+        """
+        try:
+            message = self._forks.receive()
+        except ZygoteGone as error:
+            raise _explain_zygote() from error
+        if "exited" in message:
+            self._statuses[message["exited"]] = message["status"]
 
     def _hear_rank(self, rank: int) -> Iterator[Event]:
         content = os.read(self._pipes[rank], _MOST_BYTES)
@@ -151,7 +164,8 @@ class Gang:
         self._looked_at = now
         places = {pid: f"rank {rank}" for rank, pid in self._pids.items()
                   if rank not in self._statuses}  # fmt: skip
-        places[self._zygote.process.pid] = "the process that starts ranks"
+        if self._forks.zygote is not None:
+            places[self._forks.zygote] = "the process that starts ranks"
         for pid in self._stopped.look(places):
             raise ResourceError(
                 f"{places[pid][0].upper()}{places[pid][1:]} stands still: somebody stopped it",
@@ -164,13 +178,15 @@ class Gang:
 
     def _kill(self) -> None:
         """End the ranks that still run, and hear of each that it has."""
-        if len(self._statuses) == self._world or not self._zygote.is_alive:
+        if len(self._statuses) == self._world:
             return
         try:
-            self._zygote.control.send(json.dumps({"kill": True}).encode())
+            self._forks.kill()
             self._await_deaths()
-        except (OSError, WorkbenchError):
-            self._zygote.kill()  # its ranks die with it
+        except (ZygoteGone, TimeoutError, WorkbenchError):
+            if self._forks.zygote is not None:  # its ranks die with it
+                with suppress(ProcessLookupError):
+                    os.kill(self._forks.zygote, signal.SIGKILL)
 
     def _await_deaths(self) -> None:
         end = time.monotonic() + _DEATH_SECONDS
@@ -220,81 +236,29 @@ class Gang:
         return log.read_text(errors="replace")[-_LOG_TAIL:] if log.exists() else ""
 
 
-class _Zygote:
-    """The parent's end of a zygote; used by one gang at a time."""
-
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
-        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "workbench.train.zygote", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()], env=_environment(threads), stdin=subprocess.DEVNULL,
-                start_new_session=True,  # an interrupt at the terminal is for the stage alone
-            )  # fmt: skip
-
-    @property
-    def is_alive(self) -> bool:
-        return self.process.poll() is None
-
-    def start(self, order: RankOrder, log: Path, events: int) -> None:
-        message = json.dumps({"start": order, "log": str(log)}).encode()
-        socket.send_fds(self.control, [message], [events])
-
-    def explain_end(self) -> ResourceError:
-        status = self.process.wait()
-        return ResourceError(
-            f"The process that starts ranks ended with status {status}",
-            where=f"process {self.process.pid}",
-            next_step="Resume the run; if it happens again, give the machine more memory, and "
-            "read the worker's own output.",
-        )
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self.control.close()
+def _explain_zygote() -> ResourceError:
+    return ResourceError(
+        "The process that starts ranks was ended",
+        where="the zygote of ranks",
+        next_step="Resume the run; if it happens again, give the machine more memory, and read "
+        "daemon.log.",
+        cause=Cause.RANK_KILLED,
+    )
 
 
-_idle: list[_Zygote] = []
-_lock = threading.Lock()
-
-
-def _checkout(threads: int) -> _Zygote:
-    """Take an idle zygote with so many threads a rank, or start one."""
-    with _lock:
-        for zygote in list(_idle):
-            if not zygote.is_alive:  # it was idle too long
-                _idle.remove(zygote)
-                zygote.kill()
-            elif zygote.threads == threads:
-                _idle.remove(zygote)
-                return zygote
-    return _Zygote(threads)
-
-
-@atexit.register
-def _end_idle() -> None:
-    while _idle:
-        _idle.pop().kill()
-
-
-def _give_back(zygote: _Zygote) -> None:
-    if zygote.is_alive:
-        with _lock:
-            _idle.append(zygote)
-    else:
-        zygote.kill()
+def rank_zygote(threads: int) -> ZygoteSettings:
+    """Return what the zygote of ranks with so many threads loads; it keeps about 300 MB."""
+    return ZygoteSettings(
+        f"wb-ranks-{threads}",
+        warm=_WARM,
+        idle_seconds=_IDLE_SECONDS,
+        environment=_environment(threads),
+    )
 
 
 def _environment(threads: int) -> dict[str, str]:
     return {
-        **os.environ,
-        "OMP_NUM_THREADS": str(threads),
-        "MKL_NUM_THREADS": str(threads),
-        # Else numpy starts threads while it loads, and the zygote could not fork.
-        "OPENBLAS_NUM_THREADS": "1",
-        "TOKENIZERS_PARALLELISM": "false",
+        **thread_variables(threads),
         # Keep freed memory and take huge pages: a step frees and takes the same large blocks over
         # and over, and giving them back to the kernel each time costs a third of the speed.
         "MALLOC_MMAP_MAX_": "0",

