@@ -32,9 +32,9 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
+from workbench.core.registry import STAGE_GROUP
 from workbench.pool.process import die_with_parent, kill_group, name_process
 
-STAGES = "workbench.stages"
 MOST_BYTES = 65_536  # of one message
 _CALM_SECONDS = 0.3  # without a message, before the zygote learns
 _FEW_BYTES = 1 << 20  # of a pipe: what a child has loaded must fit
@@ -119,7 +119,7 @@ class Zygote:
             if function:
                 getattr(loaded, function)()
         if self._settings.stages:
-            for stage in entry_points(group=STAGES):
+            for stage in entry_points(group=STAGE_GROUP):
                 with suppress(Exception):  # a broken package's own runs tell what is wrong
                     stage.load()
 
