@@ -26,6 +26,8 @@ from workbench.core.registry import VIEW_GROUP, stage_of
 from workbench.core.sizes import parse_bytes
 from workbench.core.spec import Spec
 from workbench.core.workers import DEFAULT_WORKERS, WorkersWish, read_wish
+from workbench.pool.dask_mirror import FOLDER
+from workbench.pool.dask_process import address_in, security_of
 from workbench.queue.states import TERMINAL
 
 if TYPE_CHECKING:
@@ -244,6 +246,36 @@ class Workspace:
     def runs(self, limit: int = 50) -> list[Run]:
         """Return the newest runs, newest first."""
         return [Run(self, record["run_id"]) for record in self.run_records(limit)]
+
+    def dask_client(self, timeout: float = 60.0) -> Any:
+        """Return a ``distributed.Client`` of the pool's own Dask cluster.
+
+        For what is computed beside runs. Runs are in it as placeholders that hold ``slots``: tasks
+        that ask for some (``client.submit(f, resources={"slots": 1})``) keep out of their way.
+
+        Raises:
+            ResourceError: the cluster did not come up within this many seconds; it comes up some
+                seconds after the pool.
+        """
+        from distributed import Client as DaskClient
+
+        self.client.get("/status")  # starts the daemon, and with it the pool
+        folder = self.root / FOLDER
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                return DaskClient(
+                    address_in(folder), security=security_of(folder), set_as_default=False,
+                    timeout=max(deadline - time.monotonic(), 1.0),
+                )  # fmt: skip
+            except OSError as error:  # none yet, or one that has just died
+                if time.monotonic() > deadline:
+                    raise ResourceError(
+                        f"The pool's Dask cluster did not come up in {timeout:g} s",
+                        where=str(folder),
+                        next_step="Read the end of daemon.log in the workspace.",
+                    ) from error
+                time.sleep(0.1)
 
     def run_records(self, limit: int = 50, parent: str | None = None) -> list[dict[str, Any]]:
         """Return the newest runs as plain values, newest first."""

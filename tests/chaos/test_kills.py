@@ -199,7 +199,7 @@ def test_a_killed_daemon_takes_its_servers_with_it_and_the_next_brings_them_back
     server = psutil.Process(before["pid"])
     assert server in own.processes()
     kill_daemon(own)
-    assert is_gone(server)
+    wait_until(lambda: is_gone(server), "the server has ended")
     wait_until(lambda: own.deployments()[0]["state"] == "live", "the model is live again", 60)
     (after,) = own.deployments()
     assert (after["model"], after["pid"] != before["pid"]) == (model.reference, True)

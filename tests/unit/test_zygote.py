@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -84,10 +85,15 @@ def forks(door: ZygoteDoor, connect: Connect) -> Forks:
 class Child:
     """A child, what it writes, and what is told of it."""
 
+    _numbers = itertools.count(1)
+
     def __init__(self, forks: Forks, call: str, argument: Any = None, **options: Any) -> None:
         self._forks = forks
+        self.number = next(self._numbers)
         self._read, write = os.pipe()
-        forks.start(1, f"forked:{call}", argument, name="wb-child", events=write, **options)
+        forks.start(
+            self.number, f"forked:{call}", argument, name="wb-child", events=write, **options
+        )
         os.close(write)
         self.pid = self._next("started")["pid"]
 
@@ -103,7 +109,7 @@ class Child:
         return os.read(self._read, 1_000).decode()
 
     def _next(self, kind: str) -> dict[str, Any]:
-        while kind not in (message := self._forks.receive()):
+        while (message := self._forks.receive()).get(kind) != self.number:
             pass
         return message
 
@@ -136,7 +142,7 @@ def test_a_crash_of_a_child_is_its_own(forks: Forks) -> None:
 def test_a_killed_child_takes_what_it_had_started_along(forks: Forks) -> None:
     child = Child(forks, "wait_with_child")
     both = [psutil.Process(int(pid)) for pid in child.line().split()]
-    forks.kill(1)
+    forks.kill(child.number)
     assert child.status() == -signal.SIGKILL
     wait_until(lambda: all(map(is_gone, both)), "both are gone")
 
@@ -215,16 +221,16 @@ def test_where_forking_is_not_safe_a_child_is_started_as_a_fresh_process(
 
 
 def test_a_zygote_learns_what_its_children_had_to_load(serve: Serve, connect: Connect) -> None:
-    forks = connect(serve(settings_of(learns=("fractions", "xml"))))
+    forks = connect(serve(settings_of(learns=("colorsys", "tomllib"))))
     first = Child(forks, "tell")
-    assert not {"fractions", "xml.dom", "wave"} & set(json.loads(first.told())["modules"])
-    assert Child(forks, "load", ["fractions", "xml.dom", "wave"]).status() == 0
+    assert not {"colorsys", "tomllib._parser", "wave"} & set(json.loads(first.told())["modules"])
+    assert Child(forks, "load", ["colorsys", "tomllib._parser", "wave"]).status() == 0
 
     def has_learnt() -> bool:
         modules = set(json.loads(Child(forks, "tell").told())["modules"])
         assert "wave" not in modules, "only what it may"
         time.sleep(0.4)  # it learns when nobody asks
-        return {"fractions", "xml.dom"} <= modules
+        return {"colorsys", "tomllib._parser"} <= modules
 
     wait_until(has_learnt, "the next children have it")
 

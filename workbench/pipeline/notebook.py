@@ -9,7 +9,14 @@ from typing import Any
 
 from workbench.core.artifact import Draft, hash_file
 from workbench.core.context import Outputs, RunContext
-from workbench.core.errors import SpecError, StageError, error_from_json, nearest_name
+from workbench.core.errors import (
+    Cause,
+    ResourceError,
+    SpecError,
+    StageError,
+    error_from_json,
+    nearest_name,
+)
 from workbench.core.registry import load_stage, stage, stage_names
 from workbench.core.spec import Spec, option
 from workbench.core.workers import DEFAULT_WORKERS, WorkersWish
@@ -78,6 +85,7 @@ def _fingerprint(spec: NotebookSpec) -> str | None:
 def notebook(spec: NotebookSpec, run: RunContext) -> NotebookOutputs:
     """Execute a notebook with parameters by papermill; the runs it submits are child runs."""
     import papermill
+    from nbclient.exceptions import DeadKernelError
 
     draft = run.save("report", f"{Path(spec.notebook).stem}-notebook")
     executed = draft.path / "notebook.ipynb"
@@ -94,6 +102,14 @@ def notebook(spec: NotebookSpec, run: RunContext) -> NotebookOutputs:
         )
     except papermill.PapermillExecutionError as error:
         raise _reason(run, spec, error) from error
+    except DeadKernelError as error:
+        raise ResourceError(
+            "The kernel of the notebook died",
+            where=spec.notebook,
+            next_step="Resume the run: what the notebook's runs have made is found again. If it "
+            "happens again, look for memory use in the notebook's own cells.",
+            cause=Cause.WORKER_LOST,
+        ) from error
     child = _stage_run(run)
     draft.describe(
         stage=child["stage"] if child else "",

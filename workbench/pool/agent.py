@@ -30,6 +30,7 @@ from typing import Any
 from workbench import __version__
 from workbench.core.client import Client, Endpoint, FileEndpoint, WorkspaceEndpoint
 from workbench.core.errors import WorkbenchError
+from workbench.pool.dask_mirror import DaskMirror
 from workbench.pool.forks import (
     Forks,
     ZygoteDoor,
@@ -40,7 +41,7 @@ from workbench.pool.forks import (
 from workbench.pool.holdings import Answer, Holdings, Order
 from workbench.pool.lease import LEASE, Lease
 from workbench.pool.process import thread_variables
-from workbench.pool.stopped import StoppedProcesses
+from workbench.pool.stopped import StoppedProcesses, descendants
 from workbench.pool.zygote import MOST_BYTES, ZygoteSettings
 
 LOG = logging.getLogger("workbench.agent")
@@ -72,13 +73,16 @@ class Agent:
         self._lease = Lease(self._clock())
         self._holdings = Holdings()
         self._num_repeated = 0
+        self._num_sent = 0
         self._lock = threading.Lock()
-        self._answers: queue.SimpleQueue[tuple[float, Answer]] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[tuple[float, int, Answer]] = queue.SimpleQueue()
         self._woken, self._wake = os.pipe()
         self._news = threading.Event()
         self._stopping = False
         self._stopped = StoppedProcesses()
         self._looked_at = 0.0
+        self._dask = DaskMirror(root, name, num_slots, is_home=is_home)
+        self._widths: dict[str, int] = {}  # slots here of each attempt
         self._folder = runtime_folder()
         self._doors: dict[str, ZygoteDoor] = {}
         self._attempts = ZygoteDoor(self._folder, attempt_zygote(num_slots))
@@ -136,6 +140,7 @@ class Agent:
     def _exchange(self, wait: float) -> bool:
         with self._lock:
             has = self._holdings.report()
+            sent = self._num_sent = self._num_sent + 1
         report = {
             "incarnation": self._incarnation, "host": socket.gethostname(), "pid": os.getpid(),
             "num_slots": self._num_slots, "version": __version__, "has": has, "wait": wait,
@@ -146,7 +151,7 @@ class Agent:
         except WorkbenchError as error:
             LOG.debug("%s", error)
             return False
-        self._answers.put((sent_at, Answer.from_json(answer)))
+        self._answers.put((sent_at, sent, Answer.from_json(answer)))
         self._ring()
         return True
 
@@ -165,13 +170,13 @@ class Agent:
         else:
             self._open_door(source)
 
-    def _obey(self, sent_at: float, answer: Answer) -> None:
+    def _obey(self, sent_at: float, sent: int, answer: Answer) -> None:
         self._lease.renew(sent_at)
         if answer.stop:
             self._stopping = True
             return
         with self._lock:
-            start, kill, let_go = self._holdings.take(answer)
+            start, kill, let_go = self._holdings.take(answer, sent)
         # What is answered at once, again and again, is not done yet: a process that does not die.
         is_new = bool(start or let_go) or not answer.says_something
         self._num_repeated = 0 if is_new else self._num_repeated + 1
@@ -197,7 +202,10 @@ class Agent:
             self._stopping = True  # the workspace was deleted
             return
         zygotes = [door.pid for door in (self._attempts, *self._doors.values()) if door.pid]
-        for pid in self._stopped.look([*zygotes, *self._pids.values()]):
+        # What an attempt has started counts too: it waits for a kernel that stands still for ever.
+        below = [pid for attempt in self._pids.values() for pid in descendants(attempt)]
+        mine = [*zygotes, *self._dask.pids()]
+        for pid in self._stopped.look([*mine, *self._pids.values(), *below]):
             LOG.warning("process %d stands still: somebody stopped it; it is ended", pid)
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -205,6 +213,7 @@ class Agent:
             self._kill(number)
         if self._daemon_watch is not None:
             self._daemon_watch.look()
+        self._dask.look(self._widths)
         self._ensure_attempts()
 
     # -- processes --------------------------------------------------------------------------------
@@ -220,6 +229,10 @@ class Agent:
         assert self._forks is not None
         number = self._next_number = self._next_number + 1
         self._numbers[number] = key
+        slots = order["argument"].get("slots", [])
+        width = sum(slot.rpartition("/")[0] == self._name for slot in slots)
+        if width:
+            self._widths[key] = width
         argument = {
             **order["argument"],
             "agent": str(self._folder / "agent"),
@@ -262,8 +275,10 @@ class Agent:
     def _note_end(self, number: int, status: int) -> None:
         self._pids.pop(number, None)
         self._leaving.pop(number, None)
+        key = self._numbers.pop(number)
+        self._widths.pop(key, None)
         with self._lock:
-            self._holdings.ended(self._numbers.pop(number), status)
+            self._holdings.ended(key, status)
         self._news.set()
 
     def _open_door(self, connection: socket.socket) -> None:
@@ -287,6 +302,7 @@ class Agent:
         """End everything at once: what is not finished goes on elsewhere from its checkpoints."""
         self._stopping = True
         self._news.set()
+        self._dask.close()
         for door in (self._attempts, *self._doors.values()):
             door.close()
         self._askers.close()

@@ -47,7 +47,7 @@ class Holdings:
         self._leaving: set[str] = set()  # still run, and nobody asks for them any more
         self._daemon = ""
         self._number = -1
-        self._former: set[str] = set()  # daemons that were heard before the present one
+        self._sent = -1  # the newest report that this daemon has answered
 
     def report(self) -> dict[str, int | None]:
         """Return what the daemon is told: each key with its exit status, None while it runs."""
@@ -57,19 +57,18 @@ class Holdings:
         """Return the keys whose processes run."""
         return [*(key for key, status in self._has.items() if status is None), *self._leaving]
 
-    def take(self, answer: Answer) -> tuple[dict[str, Order], list[str], list[str]]:
+    def take(self, answer: Answer, sent: int) -> tuple[dict[str, Order], list[str], list[str]]:
         """Return what to start, what to kill and what to let go; an outdated answer says nothing.
 
-        Answers overtake each other: what an older one wanted may not be wanted any more.
+        Answers overtake each other: what an older one wanted may not be wanted any more. ``sent``
+        numbers the reports of this agent: of two daemons the one is dead that answers the older.
         """
-        if answer.daemon in self._former:
-            return {}, [], []
-        if answer.daemon != self._daemon:
-            self._former.add(self._daemon)
+        if answer.daemon != self._daemon and sent > self._sent:
             self._daemon, self._number = answer.daemon, -1
-        if answer.number <= self._number:
+        if answer.daemon != self._daemon or answer.number <= self._number:
             return {}, [], []
         self._number = answer.number
+        self._sent = max(sent, self._sent)
         start = {key: order for key, order in answer.start.items() if key not in self._has}
         self._has.update(dict.fromkeys(start))
         let_go = []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
 
 STOPPED_SECONDS = 2.0  # what lasts shorter was a mistake that somebody has taken back
 
@@ -24,6 +26,15 @@ class StoppedProcesses:
         stopped = [pid for pid in pids if _is_stopped(pid)]
         self._since = {pid: self._since.get(pid, now) for pid in stopped}
         return [pid for pid in stopped if now - self._since[pid] >= self._patience_seconds]
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the processes that a process has started, and those that they have (Linux)."""
+    found: list[int] = []
+    for listed in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # it ended meanwhile
+            found += [int(child) for child in listed.read_text().split()]
+    return [*found, *(below for child in found for below in descendants(child))]
 
 
 def _is_stopped(pid: int) -> bool:

@@ -1,0 +1,112 @@
+"""An agent's Dask processes: kept alive, and told what is busy."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from workbench.pool.dask_process import ENDPOINT, Busy
+
+LOG = logging.getLogger("workbench.agent")
+FOLDER = "dask"  # of a workspace
+_FIRST_SECONDS = 5.0  # runs come first
+_AGAIN_SECONDS = 1.0
+_LONGEST_SECONDS = 60.0
+
+
+class _Kept:
+    """A process that is started again when it has ended, later each time."""
+
+    def __init__(self, role: str, arguments: list[str], first_seconds: float) -> None:
+        self.role = role
+        self._arguments = arguments
+        self._not_before = time.monotonic() + first_seconds
+        self._pause = _AGAIN_SECONDS
+        self._began = 0.0
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def ensure(self) -> bool:
+        """Return whether a new one was started."""
+        now = time.monotonic()
+        if self.process is not None:
+            if self.process.poll() is None:
+                return False
+            # One that worked for a while was killed; one that ends at once has a reason.
+            has_worked = now - self._began > _LONGEST_SECONDS
+            self._pause = _AGAIN_SECONDS if has_worked else min(2 * self._pause, _LONGEST_SECONDS)
+            self._not_before = now + self._pause
+            self._close_pipe()
+            self.process = None
+        if now < self._not_before:
+            return False
+        self._began = now
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "workbench.pool.dask_process", self.role, str(os.getpid()),
+                 *self._arguments],
+                stdin=subprocess.PIPE, start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            LOG.warning("the Dask %s did not start: %s", self.role, error)
+            return False
+        return True
+
+    def tell(self, line: str) -> None:
+        """Write a line to the process."""
+        if self.process is not None and self.process.stdin is not None:
+            with suppress(OSError):  # its end is noticed by the next look
+                self.process.stdin.write(line.encode())
+                self.process.stdin.flush()
+
+    def close(self) -> None:
+        """End the process."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self._close_pipe()
+
+    def _close_pipe(self) -> None:
+        if self.process is not None and self.process.stdin is not None:
+            with suppress(OSError):
+                self.process.stdin.close()
+
+
+class DaskMirror:
+    """A Dask worker for this host, and (at home) the scheduler."""
+
+    def __init__(self, root: Path, agent: str, num_slots: int, *, is_home: bool) -> None:
+        self._folder = root / FOLDER
+        arguments = [str(self._folder), agent, str(num_slots)]
+        self._scheduler = _Kept("scheduler", arguments, _FIRST_SECONDS) if is_home else None
+        self._worker = _Kept("worker", arguments, _FIRST_SECONDS)
+        self._told = ""
+
+    def pids(self) -> list[int]:
+        """Return the processes that live."""
+        kept = [self._worker, *([self._scheduler] if self._scheduler else [])]
+        return [k.process.pid for k in kept if k.process is not None and k.process.poll() is None]
+
+    def look(self, busy: Busy) -> None:
+        """Start what is missing; tell the worker what is busy."""
+        if self._scheduler is not None and self._scheduler.ensure():
+            (self._folder / ENDPOINT).unlink(missing_ok=True)  # an earlier scheduler's
+        if not (self._folder / ENDPOINT).exists():
+            return
+        if self._worker.ensure():
+            self._told = ""
+        line = json.dumps(busy, sort_keys=True)
+        if line != self._told and self._worker.process is not None:
+            self._worker.tell(line + "\n")
+            self._told = line
+
+    def close(self) -> None:
+        """End both."""
+        self._worker.close()
+        if self._scheduler is not None:
+            self._scheduler.close()
