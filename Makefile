@@ -3,10 +3,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SOAK_RUNS := 300
+SOAK_KILLS := 300
 # Where the demo and the notebooks of this checkout keep their work.
 export WORKBENCH_WORKSPACE ?= $(CURDIR)/.workbench
 
-.PHONY: help demo lab test test-fast check format notebooks bench bench-full simulate real clean
+.PHONY: help demo lab test test-fast check format notebooks bench bench-full simulate soak real clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +45,10 @@ bench-full: $(VENV)/.test  ## Every benchmark, without a limit of time
 
 simulate: $(VENV)/.test  ## The scheduling policy on a million runs, in virtual time
 	$(BIN)/python -m benchmarks --full simulate
+
+soak: $(VENV)/.test  ## Runs of every kind while every process is killed: SOAK_RUNS, SOAK_KILLS
+	WORKBENCH_SOAK_RUNS=$(SOAK_RUNS) WORKBENCH_SOAK_KILLS=$(SOAK_KILLS) \
+		$(BIN)/python -m pytest -s tests/chaos/test_soak.py
 
 real: $(VENV)/.demo  ## The same pipeline on the real sets in ../shared/data
 	$(BIN)/python tools/real/load_reviews.py ../shared/data/uci_sentences .workbench/reviews.sqlite

@@ -33,8 +33,8 @@ class OwnGangs:
     name = "workbench"
 
     def __init__(self, workspace: Workspace, dataset: str, model: Path) -> None:
-        self._workspace = workspace
-        self._dataset = dataset
+        self.workspace = workspace
+        self.dataset = dataset
         self._model = model
         self._seed = 0
 
@@ -58,13 +58,17 @@ class OwnGangs:
             run.cancel()
             run.wait(_END_SECONDS)
 
+    def submit_long(self) -> Run:
+        """Submit a training that does not end by itself; it makes checkpoints when it has to."""
+        return self._submit(epochs=1000, checkpoint_seconds=3600)
+
     def _submit(self, **options: Any) -> Run:
         self._seed += 1
         spec = TrainSpec(
-            dataset=self._dataset, model=str(self._model), batch_size=_BATCH_SIZE, max_tokens=16,
+            dataset=self.dataset, model=str(self._model), batch_size=_BATCH_SIZE, max_tokens=16,
             seed=self._seed, precision="float32", learning_rate=1e-5, **options,
         )  # fmt: skip
-        return self._workspace.submit(spec, workers=NUM_RANKS)
+        return self.workspace.submit(spec, workers=NUM_RANKS)
 
 
 class OwnTraining:

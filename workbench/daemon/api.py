@@ -63,6 +63,7 @@ def make_app(service: Service, token: str) -> Starlette:
         ("POST", f"{run}/priority", api.prioritise),
         ("POST", "/agents/{agent}/exchange", api.exchange),
         ("POST", f"{attempt}/report", api.report),
+        ("GET", f"{attempt}/wish", api.get_wish),
         ("POST", f"{attempt}/checkpoints", api.add_checkpoint),
         ("DELETE", f"{attempt}/checkpoints/{{key:path}}", api.drop_checkpoint),
         ("POST", f"{attempt}/helpers", api.add_helpers),
@@ -225,6 +226,21 @@ class _Api:
         if events:
             self._service.bell.ring()
         return JSONResponse({"wish": wish})
+
+    async def get_wish(self, request: Request) -> Response:
+        """Return what the run is wished to do, once that is not what the attempt knows."""
+        known = request.query_params.get("known", "")
+        deadline = time.monotonic() + query_wait_seconds(request)
+        wish, seen = known, -1
+        while True:
+            rung = self._service.bell.listen()
+            if self._store.revision != seen:  # else nobody has asked for anything since
+                seen = self._store.revision
+                wish = await run_in_threadpool(self._store.wish, *_attempt(request))
+            left = deadline - time.monotonic()
+            if wish != known or left <= 0:
+                return JSONResponse({"wish": wish})
+            await self._service.bell.wait(rung, min(left, _LOOK_AGAIN_SECONDS))
 
     async def add_checkpoint(self, request: Request) -> Response:
         body = await read_body(request)

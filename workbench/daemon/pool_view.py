@@ -85,7 +85,7 @@ class PoolView:
 
     def _slots(self) -> dict[str, str]:
         """Return every slot there should be, with its host."""
-        expected = {f"{HOME}/{number}": HOME for number in range(self._pool.num_slots)}
+        expected = {f"{HOME}/{number}": HOME for number in range(self._pool.size.least)}
         return expected | self._agents.slots()
 
     def _running(self) -> list[tuple[WaitingRun, float]]:

@@ -29,6 +29,7 @@ from workbench.core.registry import load_stage
 from workbench.daemon.bell import Bell
 from workbench.daemon.deployments import Deployments
 from workbench.daemon.keeping import Keeping
+from workbench.daemon.pool_size import PoolKeeper
 from workbench.daemon.pool_view import PoolView
 from workbench.daemon.settings import Settings
 from workbench.daemon.submission import make_submission, read_inputs
@@ -57,7 +58,7 @@ class Service:
         )
         self.keeping = Keeping(root, self.store, self.artifact_store)
         self.agents = Agents()
-        self.pool = LocalPool(root, self.agents, settings.num_slots)
+        self.pool = LocalPool(root, self.agents, settings.size)
         self.deployments = Deployments(self.store, root / "deployments", self.artifact_store)
         self.dispatcher = Dispatcher(
             self.store,
@@ -68,6 +69,7 @@ class Service:
             self.bell.ring,
             settings.stop_seconds,
         )
+        self.pool_keeper = PoolKeeper(self.pool, self.agents, self.dispatcher, settings.limits)
         self.pool_view = PoolView(self.store, self.pool, self.agents, self.dispatcher)
         self.pool_state = "starting"
         self._idle_seconds = settings.idle_minutes * 60
@@ -87,6 +89,7 @@ class Service:
     def close(self) -> None:
         """Stop all parts; unfinished runs go on with the next daemon."""
         self._closing.set()
+        self.pool_keeper.close()
         self.pool.close()  # also one that is half up
         if self._pool_starter.is_alive():
             self._pool_starter.join()
@@ -191,7 +194,10 @@ class Service:
                     shutil.rmtree(folder, ignore_errors=True)
 
     def _start_pool(self) -> None:
-        steps = (self._clear_away, self.keeping.start, self.pool.start, self.dispatcher.start)
+        steps = (
+            self._clear_away, self.keeping.start, self.pool.start, self.dispatcher.start,
+            self.pool_keeper.start,
+        )  # fmt: skip
         try:
             if all(self._done_when_possible(step) for step in steps):
                 self.pool_state = "running"

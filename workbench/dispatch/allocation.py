@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from workbench.queue.policy.scheduler import Scheduler, Standing
+from workbench.queue.policy.size import Demand
 from workbench.queue.policy.values import Decision, Limits, PlacedRun, WaitingRun
 
 
@@ -74,6 +75,16 @@ class Allocation:
         """Return the waiting runs in order, and why each waits."""
         with self._lock:
             return self._scheduler.standings(time.monotonic())
+
+    def demands(self) -> list[Demand]:
+        """Return what the waiting runs need, and how long each has waited."""
+        now = time.monotonic()
+        with self._lock:
+            return [
+                Demand(run.least, run.most, self._scheduler.patience(run_id, now))
+                for run_id, run in self._waiting.items()
+                if run.least > 0
+            ]
 
     def _update_held(self, stopping: Mapping[str, bool], now: float) -> None:
         for run_id in self._held - stopping.keys():

@@ -20,15 +20,16 @@ from workbench.core.json_text import plain
 from workbench.dispatch.parts import PartMaker, write_part
 from workbench.pool.crew import Crew
 
-_REPORT_SECONDS = 0.2  # also how long a wish to pause may go unheard
+_REPORT_SECONDS = 0.2
+_WISH_SECONDS = 20.0  # before the question is asked anew
 _MOST_EVENTS = 500  # in one report
 
 
 class RemoteRun:
     """One attempt at a run, in a pool worker or a coordinator's process.
 
-    Events are sent in batches by a thread of its own, which brings back whether the run shall
-    pause or stop; the stage's thread never waits for the daemon except at checkpoints.
+    Events are sent in batches by a thread of its own; another hears at once when the run shall
+    pause or stop. The stage's thread never waits for the daemon except at checkpoints.
     """
 
     def __init__(self, order: dict[str, Any]) -> None:
@@ -56,6 +57,7 @@ class RemoteRun:
         self._closing = threading.Event()
         self._reporter = threading.Thread(target=self._report_often, daemon=True)
         self._reporter.start()
+        threading.Thread(target=self._hear_wishes, daemon=True).start()
 
     # -- what a stage says ----------------------------------------------------------------------
 
@@ -207,6 +209,16 @@ class RemoteRun:
                 # A newer attempt owns the run, or the daemon is gone for good: work no longer.
                 self._wish = "cancel"
                 return
+
+    def _hear_wishes(self) -> None:
+        """Wait for somebody to change his mind about this run, again and again."""
+        while not self._closing.is_set():
+            try:
+                query = {"known": self._wish, "wait": _WISH_SECONDS}
+                self._wish = self.daemon_client.get(f"{self._route}/wish", **query)["wish"]
+            except WorkbenchError:  # the reporter hears of it as well, and knows what to do
+                if self._closing.wait(_REPORT_SECONDS):
+                    return
 
     def _report(self) -> None:
         with self._lock:

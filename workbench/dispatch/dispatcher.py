@@ -20,6 +20,7 @@ from workbench.dispatch.attempt import clear_unfinished
 from workbench.pool.agents import Agents
 from workbench.pool.local import HOME
 from workbench.queue.policy.scheduler import Standing
+from workbench.queue.policy.size import Demand
 from workbench.queue.policy.values import Preempt, Start, WaitingRun
 from workbench.queue.states import RunState
 from workbench.queue.store import RunStore
@@ -147,6 +148,10 @@ class Dispatcher:
         """Note that a run has made a checkpoint."""
         self._allocation.note_saved(run_id)
 
+    def demands(self) -> list[Demand]:
+        """Return what the waiting runs need."""
+        return self._allocation.demands()
+
     def standings(self) -> list[Standing]:
         """Return the waiting runs in order, and why each waits."""
         return self._allocation.standings()
@@ -176,16 +181,18 @@ class Dispatcher:
         self._take_back_the_lost()
         active = {run["run_id"]: run for run in self._store.active()}
         self._end_the_unwilling(active)
+        self._move_from(self._agents.draining(), active)
         waiting = self._line()
-        started = 0
+        has_changed = False
         for decision in self._allocation.decide(
             waiting, self._stopping(active), self._agents.slots(), self._num_slots()
         ):
             if isinstance(decision, Preempt):
                 self._store.preempt(decision.run_id)
+                has_changed = True
             else:
-                started += self._begin(decision)
-        if started:
+                has_changed = self._begin(decision) or has_changed
+        if has_changed:
             self._announce()
         return bool(waiting)
 
@@ -203,6 +210,17 @@ class Dispatcher:
             return {
                 run_id: run_id not in active or _shall_stop(active[run_id]) for run_id in self._live
             }
+
+    def _move_from(self, draining: set[str], active: dict[str, dict[str, Any]]) -> None:
+        """Ask the runs on hosts that are to go to stop at a safe point; they wait again."""
+        with self._lock:
+            attempts = list(self._live.values()) if draining else []
+        for attempt in attempts:
+            run = active.get(attempt.run_id)
+            is_there = {_agent_of((slot,)) for slot in attempt.slots} & draining
+            if is_there and run is not None and not _shall_stop(run):
+                self._store.preempt(attempt.run_id)
+                self._announce()
 
     def _begin(self, decision: Start) -> bool:
         try:

@@ -64,6 +64,7 @@ class Agents:
         self._agents: dict[str, _Agent] = {}
         self._wanted: dict[str, _Wanted] = {}
         self._begun_at = clock()
+        self._draining: set[str] = set()
         self._is_open = False
         self._stopping = False
         self._lock = threading.RLock()
@@ -73,7 +74,10 @@ class Agents:
     def slots(self) -> dict[str, str]:
         """Return the slots that can be given work, with the host of each, in a stable order."""
         with self._lock:
-            fresh = [a.report for _, a in sorted(self._agents.items()) if self._is_fresh(a)]
+            fresh = [
+                agent.report for name, agent in sorted(self._agents.items())
+                if self._is_fresh(agent) and name not in self._draining
+            ]  # fmt: skip
         return {f"{r.agent}/{n}": r.host for r in fresh for n in range(r.num_slots)}
 
     def start(self, key: str, agent: str, order: Order) -> None:
@@ -123,6 +127,28 @@ class Agents:
             for wanted in self._wanted.values():
                 if wanted.agent == agent and wanted.sent_to:
                     wanted.lost = wanted.lost or WORKER_DIED
+
+    def drain(self, agent: str) -> None:
+        """Give an agent no new work."""
+        with self._lock:
+            self._draining.add(agent)
+
+    def keep(self, agent: str) -> None:
+        """Give an agent work again."""
+        with self._lock:
+            self._draining.discard(agent)
+
+    def draining(self) -> set[str]:
+        """Return the agents that get no new work."""
+        with self._lock:
+            return set(self._draining)
+
+    def drop(self, agent: str) -> None:
+        """Forget an agent that was told to end."""
+        with self._lock:
+            self.gone(agent)
+            self._agents.pop(agent, None)
+            self._draining.discard(agent)
 
     def stop(self) -> None:
         """Tell every agent from now on that the pool is taken down."""

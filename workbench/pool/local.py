@@ -1,7 +1,8 @@
-"""The default pool: the agent on the daemon's own host, kept alive as long as the daemon lives."""
+"""The default pool: agents on the daemon's own host, kept alive as long as the daemon lives."""
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import signal
@@ -9,10 +10,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.core.errors import ResourceError
+from workbench.core.errors import ResourceError, SpecError
+from workbench.core.workers import parse_workers
 from workbench.pool.agents import Agents
 from workbench.pool.stopped import StoppedProcesses
 
@@ -23,23 +27,43 @@ _START_SECONDS = 60.0
 _CLOSE_SECONDS = 5.0
 
 
-class LocalPool:
-    """Keeps an agent with so many slots on this host.
+@dataclass(frozen=True)
+class PoolSize:
+    """How many slots a pool has: always the least; up to the most while they are needed."""
 
-    The agent outlives a daemon that is killed, and the next daemon finds it at work.
+    least: int
+    most: int
+
+    @property
+    def most_hosts(self) -> int:
+        """How many agents it may have: each has as many slots as the first."""
+        return self.most // self.least
+
+
+class LocalPool:
+    """Keeps agents on this host: one always, others as long as they are wanted.
+
+    Agents outlive a daemon that is killed, and the next daemon finds them at work.
     """
 
-    def __init__(self, root: Path, agents: Agents, num_slots: int) -> None:
-        self.num_slots = num_slots
+    def __init__(self, root: Path, agents: Agents, size: PoolSize) -> None:
+        self.size = size
         self._root = root
         self._agents = agents
-        self._process: subprocess.Popen[bytes] | None = None
+        self._kept: dict[str, subprocess.Popen[bytes] | None] = {HOME: None}
+        self._leaving: set[str] = set()
+        self._lock = threading.Lock()
         self._stopped = StoppedProcesses()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="local pool", daemon=True)
 
+    @property
+    def num_slots(self) -> int:
+        """How many slots the pool has when it has grown."""
+        return self.size.least * self.size.most_hosts
+
     def start(self) -> None:
-        """Start the agent, or find the one that an earlier daemon has started.
+        """Start the first agent, or find those that an earlier daemon has started.
 
         Raises:
             ResourceError: it did not come up in time.
@@ -54,58 +78,106 @@ class LocalPool:
                     next_step="Look at daemon.log; a smaller WORKBENCH_SLOTS needs less memory.",
                 )
 
+    def names(self) -> list[str]:
+        """Return the agents that are kept; not all of them may be there yet."""
+        with self._lock:
+            return list(self._kept)
+
+    def add_host(self) -> str:
+        """Have one more agent; return its name."""
+        with self._lock:
+            names = (f"{HOME}-{number}" for number in itertools.count(2))
+            name = next(n for n in names if n not in self._kept and n not in self._leaving)
+            self._kept[name] = None
+            return name
+
+    def release(self, name: str) -> None:
+        """Let an agent end; it should have nothing to do."""
+        with self._lock:
+            process = self._kept.pop(name, None)
+            self._leaving.add(name)
+        threading.Thread(target=self._see_off, args=(name, process), daemon=True).start()
+
+    def _see_off(self, name: str, process: subprocess.Popen[bytes] | None) -> None:
+        pid = self._pid(name, process)
+        _end_all([] if pid is None else [pid], [process])
+        self._agents.drop(name)
+        with self._lock:
+            self._leaving.discard(name)
+
     def close(self) -> None:
-        """End the agent and all that works under it."""
+        """End the agents and all that works under them."""
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join()
-        pid = self._pid()
-        if pid is not None:
-            _signal(pid, signal.SIGTERM)
-            deadline = time.monotonic() + _CLOSE_SECONDS
-            while _is_alive(pid) and time.monotonic() < deadline:
-                self._has_ended()
-                time.sleep(0.01)
-            _signal(pid, signal.SIGKILL)
-        if self._process is not None:
-            self._process.wait()
+        with self._lock:
+            kept = dict(self._kept)
+        pids = [pid for name, process in kept.items() if (pid := self._pid(name, process))]
+        _end_all(pids, kept.values())
 
     def _keep(self) -> None:
         while not self._closing.is_set():
-            pid = self._pid()
-            if pid is None:
-                self._start_one()
-            for stopped in self._stopped.look([pid] if pid else []):
-                LOG.warning("the pool's agent stands still: somebody stopped it; it is replaced")
+            with self._lock:
+                for found in self._agents.found():  # also those of an earlier daemon
+                    if found["agent"] not in self._leaving:
+                        self._kept.setdefault(found["agent"], None)
+                kept = dict(self._kept)
+            pids = []
+            for name, process in kept.items():
+                pid = self._pid(name, process)
+                if pid is None:
+                    self._start_one(name)
+                else:
+                    pids.append(pid)
+            for stopped in self._stopped.look(pids):
+                LOG.warning("an agent of the pool was stopped by somebody; it is replaced")
                 _signal(stopped, signal.SIGKILL)
             self._closing.wait(_LOOK_SECONDS if self._agents.slots() else 0.05)
 
-    def _pid(self) -> int | None:
+    def _pid(self, name: str, process: subprocess.Popen[bytes] | None) -> int | None:
         """Return the process of the living agent: ours, or one that reports."""
-        if self._process is not None and not self._has_ended():
-            return self._process.pid
+        if process is not None and process.poll() is None:
+            return process.pid
         for found in self._agents.found():
-            if found["agent"] == HOME:
+            if found["agent"] == name:
                 if _is_alive(found["pid"]):
                     return int(found["pid"])
-                self._agents.gone(HOME, found["incarnation"])
+                self._agents.gone(name, found["incarnation"])
         return None
 
-    def _has_ended(self) -> bool:
-        return self._process is None or self._process.poll() is not None
-
-    def _start_one(self) -> None:
+    def _start_one(self, name: str) -> None:
         """Start an agent; it ends at once where another holds the name, which reports soon."""
         command = [
             sys.executable, "-m", "workbench.pool.agent", "--workspace", str(self._root),
-            "--name", HOME, "--slots", str(self.num_slots), "--home",
+            "--name", name, "--slots", str(self.size.least), *(["--home"] * (name == HOME)),
         ]  # fmt: skip
         try:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, start_new_session=True
-            )
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
         except OSError as error:  # no more processes or memory: the next look tries again
-            LOG.warning("the pool's agent did not start: %s", error)
+            LOG.warning("an agent of the pool did not start: %s", error)
+            return
+        with self._lock:
+            if name in self._kept:
+                self._kept[name] = process
+                return
+        process.kill()  # it was released in this moment
+        process.wait()
+
+
+def _end_all(pids: list[int], ours: Iterable[subprocess.Popen[bytes] | None]) -> None:
+    """End agents, by force if they take too long; those of ours leave no zombie."""
+    children = list(filter(None, ours))
+    for pid in pids:
+        _signal(pid, signal.SIGTERM)
+    deadline = time.monotonic() + _CLOSE_SECONDS
+    while any(map(_is_alive, pids)) and time.monotonic() < deadline:
+        for process in children:
+            process.poll()
+        time.sleep(0.01)
+    for pid in filter(_is_alive, pids):
+        _signal(pid, signal.SIGKILL)
+    for process in children:
+        process.wait()
 
 
 def _signal(pid: int, number: int) -> None:
@@ -122,19 +194,22 @@ def _is_alive(pid: int) -> bool:
         return False
 
 
-def default_num_slots() -> int:
-    """Return the number of slots: ``WORKBENCH_SLOTS``, else one per core.
+def wished_size() -> PoolSize:
+    """Return the number of slots: ``WORKBENCH_SLOTS``, ``4`` or ``2..8``, else one per core.
 
     Raises:
-        ResourceError: the variable is no positive number.
+        ResourceError: the variable is no number of slots.
     """
     wished = os.environ.get("WORKBENCH_SLOTS", "")
     if not wished:
-        return max(1, os.cpu_count() or 1)
-    if wished.isdigit() and int(wished) >= 1:
-        return int(wished)
-    raise ResourceError(
-        f"WORKBENCH_SLOTS={wished!r} is no number of slots",
-        where="environment",
-        next_step="Give a whole number of 1 or more.",
-    )
+        cores = max(1, os.cpu_count() or 1)
+        return PoolSize(cores, cores)
+    try:
+        slots = parse_workers(wished)
+    except SpecError as error:
+        raise ResourceError(
+            f"WORKBENCH_SLOTS={wished!r} is no number of slots",
+            where="environment",
+            next_step="Give a whole number of 1 or more, or a range such as 2..8.",
+        ) from error
+    return PoolSize(slots.least, slots.most)

@@ -275,6 +275,11 @@ class RunStore:
                 self._update(connection, run_id, **newest)
             return _wish(row)
 
+    def wish(self, run_id: str, term: int) -> str:
+        """Return what an attempt is wished to do: run, pause or cancel."""
+        with self.database.read() as connection:
+            return _wish(self._owned(connection, run_id, term))
+
     def add_checkpoint(self, run_id: str, term: int, key: str, folder: str) -> str:
         """Record a finished part; return the folder that counts (the first one's)."""
         with self.database.write() as connection:

@@ -22,7 +22,7 @@ from workbench.train.rank import RankOrder, out_of_memory
 
 Event = dict[str, Any]
 
-_TICK_SECONDS = 0.2  # how long a wish to pause may go unheard
+_TICK_SECONDS = 0.05  # how long a wish to pause may go unheard
 _LOOK_SECONDS = 0.5  # between two looks for processes that stand still
 _DEATH_SECONDS = 2.0  # SIGKILL ends a process at once, unless the kernel is busy for it
 _GRACE_SECONDS = 0.5  # in which the others may say why they ended, once one rank has
@@ -82,7 +82,7 @@ class Gang:
     def events(self) -> Iterator[Event]:
         """Yield what the ranks tell (with their number under ``rank``) until all have ended well.
 
-        At least every 0.2 s there is an event; one of kind ``tick`` says nothing.
+        At least every 0.05 s there is an event; one of kind ``tick`` says nothing.
 
         Raises:
             WorkbenchError: a rank failed: what it told, or what killed it.

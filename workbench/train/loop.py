@@ -217,9 +217,13 @@ class Fit:
         if self._is_first:
             key = state_key(self._place)
             folder = self._job.work / key
+            begun = time.monotonic()
             write_state(folder, self._place, self._weights, self._optimiser)
             best = self._place.best
-            self._reporter.tell("checkpoint", key=key, folder=str(folder), best=best)
+            self._reporter.tell(
+                "checkpoint", key=key, folder=str(folder), best=best, step=self._place.step,
+                seconds=time.monotonic() - begun,
+            )  # fmt: skip
             self._last_checkpoint = time.monotonic()
 
     def _finish(self) -> None:

@@ -193,7 +193,12 @@ class _FitRelay:
             case "keep":
                 self._adopt(event["key"], Path(event["folder"]))
             case "checkpoint":
+                begun = time.monotonic()
                 self._adopt(event["key"], Path(event["folder"]))
+                seconds = round(event["seconds"] + time.monotonic() - begun, 3)
+                step = event["step"]
+                self._run.log(f"Step {step} was saved in {seconds:.2f} s",
+                              saved_step=step, save_seconds=seconds)  # fmt: skip
                 self._forget_stale()
             case "diverged":
                 self.diverged_at = event["step"]
