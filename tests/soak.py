@@ -388,8 +388,9 @@ def _pace(num_runs: int, num_kills: int) -> float:
 
 
 def _work_calmly(own: LiveWorkspace, kinds: list[Kind], num_runs: int) -> list[Made]:
-    asked = []
+    asked: list[Asked] = []
     for number in range(num_runs):
+        wait_until(lambda: own.status()["unfinished_runs"] < _MOST_UNFINISHED, "it gets on", 300)
         kind = kinds[number % len(kinds)]
         asked.append(Asked(kind, number, own.submit(kind.spec(number), workers=kind.workers)))
     for each in asked:

@@ -436,9 +436,13 @@ class Workspace:
         return found
 
     def pool(self) -> dict[str, Any]:
-        """Return every slot with its run, and every waiting run in order, with why it waits."""
+        """Return the slots with their runs, the runs that work, and those that wait, with why."""
         found: dict[str, Any] = self.client.get("/pool")
         return found
+
+    def watch_pool(self) -> Any:
+        """Show the pool, live (in a notebook): who holds its slots, who waits and why."""
+        return load_view("pool")(self)
 
     def forecast(self, slots: int | None = None) -> list[dict[str, Any]]:
         """Foretell when each run starts and ends, in seconds from now.

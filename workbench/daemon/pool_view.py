@@ -29,12 +29,9 @@ class PoolView:
         self._dispatcher = dispatcher
 
     def pool(self) -> dict[str, Any]:
-        """Return every slot with its run, and every waiting run in order, with why it waits."""
-        alive, busy = self._agents.slots(), self._dispatcher.busy_slots()
-        slots = [
-            {"slot": slot, "host": host, "alive": slot in alive, "run_id": busy.get(slot)}
-            for slot, host in self._slots().items()
-        ]
+        """Return the slots with their runs, the runs that work, and those that wait, with why."""
+        busy = self._dispatcher.busy_slots()
+        slots = self._described_slots(busy)
         waiting = []
         for standing in self._dispatcher.standings():
             run = self._store.run(standing.run_id)
@@ -51,7 +48,35 @@ class PoolView:
                     "reason": standing.reason,
                 }
             )
-        return {"slots": slots, "waiting": waiting}
+        return {
+            "slots": slots,
+            "most_slots": self._pool.num_slots,
+            "running": [self._described(run_id, n) for run_id, n in Counter(busy.values()).items()],
+            "waiting": waiting,
+        }
+
+    def _described_slots(self, busy: dict[str, str]) -> list[dict[str, Any]]:
+        found = {agent["agent"]: agent for agent in self._agents.found()}
+        draining = self._agents.draining()
+        slots: dict[str, dict[str, Any]] = {}
+        for name in {HOME: None, **dict.fromkeys(sorted(found))}:
+            agent = found.get(name)
+            num_slots = agent["slots"] if agent else self._pool.size.least
+            for number in range(num_slots):
+                slot = f"{name}/{number}"
+                slots[slot] = {
+                    "slot": slot,
+                    "host": agent["host"] if agent else HOME,
+                    "alive": bool(agent and agent["alive"]),
+                    "draining": name in draining,
+                    "run_id": busy.get(slot),
+                }
+        return list(slots.values())
+
+    def _described(self, run_id: str, num_slots: int) -> dict[str, Any]:
+        run = self._store.run(run_id)
+        names = ("run_id", "stage", "state", "priority", "submitted_by", "project", "progress")
+        return {**{name: run[name] for name in names}, "slots": num_slots}
 
     def forecast(self, num_slots: int | None = None) -> list[dict[str, Any]]:
         """Return when each run would start and end with so many slots; by default the present ones.
@@ -86,7 +111,7 @@ class PoolView:
     def _slots(self) -> dict[str, str]:
         """Return every slot there should be, with its host."""
         expected = {f"{HOME}/{number}": HOME for number in range(self._pool.size.least)}
-        return expected | self._agents.slots()
+        return self._agents.slots() or expected
 
     def _running(self) -> list[tuple[WaitingRun, float]]:
         """Return the runs that hold slots, and for how many seconds each has run."""
