@@ -859,7 +859,14 @@ def test_a_view_offers_its_record_to_readers_without_widgets() -> None:
 
 # -- scripts ---------------------------------------------------------------------------------------
 
-ENTRIES = ["form_view.js", "run_view.js", "rows_view.js", "studio_view.js", "cleaning_view.js"]
+ENTRIES = [
+    "form_view.js",
+    "run_view.js",
+    "rows_view.js",
+    "studio_view.js",
+    "cleaning_view.js",
+    "pool_view.js",
+]
 
 
 @pytest.mark.parametrize("entry", ENTRIES)

@@ -189,10 +189,7 @@ def show_status(_options: argparse.Namespace) -> int:
 def show_pool(_options: argparse.Namespace) -> int:
     """Print the slots and who holds them, then who waits and why."""
     found = Workspace().pool()
-    slots = [
-        [one["slot"], one["host"], (one["run_id"] or "free") if one["alive"] else "starting"]
-        for one in found["slots"]
-    ]
+    slots = [[one["slot"], one["host"], _holder(one)] for one in found["slots"]]
     print_table(["slot", "host", "run"], slots)
     if found["waiting"]:
         print()
@@ -203,6 +200,14 @@ def show_pool(_options: argparse.Namespace) -> int:
         ]  # fmt: skip
         print_table(["#", "run", "stage", "priority", "workers", "by", "why it waits"], lines)
     return 0
+
+
+def _holder(slot: dict[str, Any]) -> str:
+    """Say what a slot is doing."""
+    if not slot["alive"]:
+        return "starting"
+    note = " (is drained: what it has moves)" if slot["draining"] else ""
+    return f"{slot['run_id'] or 'free'}{note}"
 
 
 def show_forecast(options: argparse.Namespace) -> int:
