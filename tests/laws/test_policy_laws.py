@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.queue.policy.free_slots import FreeSlots
-from workbench.queue.policy.scheduler import RECLAIM_SECONDS, Scheduler
+from workbench.queue.policy.scheduler import MOST_COORDINATORS, RECLAIM_SECONDS, Scheduler
 from workbench.queue.policy.values import (
     AGING_SECONDS,
     Decision,
@@ -413,3 +413,27 @@ def test_runs_lie_on_as_few_hosts_as_can_be_and_wide_gaps_stay_wide() -> None:
     assert slots.take(3) == ("a0", "a1", "a2")
     assert slots.take(3) == ("b0", "b1", "a3")
     assert slots.count == 0
+
+
+def test_of_the_coordinators_that_nobody_waits_for_only_so_many_work_at_a_time() -> None:
+    scheduler = Scheduler()
+    scheduler.set_slots({"0": "a"}, 1)
+    for number in range(MOST_COORDINATORS + 2):
+        scheduler.enqueue(WaitingRun(f"root-{number:02d}", number, least=0, most=0), 0.0)
+    started = [decision.run_id for decision in scheduler.decide(0.0)]
+    assert started == [f"root-{number:02d}" for number in range(MOST_COORDINATORS)]
+    assert [(s.run_id, s.place) for s in scheduler.standings(1.0)] == [
+        (f"root-{MOST_COORDINATORS}", 1), (f"root-{MOST_COORDINATORS + 1}", 2)
+    ]  # fmt: skip
+    scheduler.enqueue(WaitingRun("child", 99, least=0, most=0, is_child=True), 1.0)
+    assert [d.run_id for d in scheduler.decide(1.0)] == ["child"], "its parent waits for it"
+    scheduler.enqueue(WaitingRun("urgent", 100, priority=9, least=0, most=0), 2.0)
+    scheduler.release("root-03", 2.0)
+    assert [d.run_id for d in scheduler.decide(2.0)] == ["urgent"]
+    adopting = Scheduler()
+    for number in range(MOST_COORDINATORS):
+        adopting.adopt(PlacedRun(WaitingRun(f"r{number}", number, least=0, most=0), ()), 0.0)
+    adopting.enqueue(WaitingRun("next", 99, least=0, most=0), 0.0)
+    assert adopting.decide(0.0) == []
+    adopting.release("r5", 1.0)
+    assert [d.run_id for d in adopting.decide(1.0)] == ["next"]

@@ -206,8 +206,7 @@ class RemoteRun:
             try:
                 self._report()
             except WorkbenchError:
-                # A newer attempt owns the run, or the daemon is gone for good: work no longer.
-                self._wish = "cancel"
+                self._wish = "cancel"  # for the same reasons
                 return
 
     def _hear_wishes(self) -> None:
@@ -216,9 +215,10 @@ class RemoteRun:
             try:
                 query = {"known": self._wish, "wait": _WISH_SECONDS}
                 self._wish = self.daemon_client.get(f"{self._route}/wish", **query)["wish"]
-            except WorkbenchError:  # the reporter hears of it as well, and knows what to do
-                if self._closing.wait(_REPORT_SECONDS):
-                    return
+            except WorkbenchError:
+                # A newer attempt owns the run, or the daemon is gone for good: work no longer.
+                self._wish = "cancel"
+                return
 
     def _report(self) -> None:
         with self._lock:
@@ -226,7 +226,7 @@ class RemoteRun:
             if self._newest_progress is not None:
                 batch.append(self._newest_progress)
                 self._newest_progress = None
-        for start in range(0, max(1, len(batch)), _MOST_EVENTS):
+        for start in range(0, len(batch), _MOST_EVENTS):
             part = batch[start : start + _MOST_EVENTS]
             self._wish = self.daemon_client.post(f"{self._route}/report", {"events": part})["wish"]
 

@@ -90,8 +90,7 @@ class Dispatcher:
         for found in self._store.attempts():
             attempt = self._new_attempt(found.run.run_id, found.term, found.slots, is_adopted=True)
             self._agents.adopt(attempt.key, _agent_of(found.slots))
-            if found.slots:
-                self._allocation.adopt(found.run, found.slots, found.seconds)
+            self._allocation.adopt(found.run, found.slots, found.seconds)
         self._agents.open()
         self._thread.start()
 

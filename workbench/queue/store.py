@@ -604,6 +604,7 @@ _NUM_TYPICAL = 20  # runs of a stage that tell how long one takes
 _PLACEMENT = (
     RUNS.c.run_id, RUNS.c.position, RUNS.c.priority, RUNS.c.coordinator, RUNS.c.least_workers,
     RUNS.c.workers, RUNS.c.project, RUNS.c.submitted_by, RUNS.c.submitted_at, RUNS.c.term,
+    RUNS.c.parent_run_id,
 )  # fmt: skip
 
 
@@ -616,7 +617,10 @@ def _waiting_run(row: Any, now: float) -> WaitingRun:
     # Of one that has run before it is not known here how long it ran.
     patience = 0.0 if row.term else max(now - row.submitted_at, 0.0)
     group = Group(row.project, row.submitted_by)
-    return WaitingRun(row.run_id, row.position, row.priority, least, most, group, patience)
+    return WaitingRun(
+        row.run_id, row.position, row.priority, least, most, group, patience,
+        is_child=row.parent_run_id is not None,
+    )  # fmt: skip
 
 
 def _wish(row: Any) -> str:

@@ -26,6 +26,9 @@ _RECLAIM_PAUSE_SECONDS = 1.0  # between two looks for somebody with more than it
 _INSTANT = 1e-6  # seconds: a moment that was computed may come out a hair too early
 _Key = TypeVar("_Key")
 
+# Coordinators that nobody else waits for, at a time: each may hold a notebook's kernel. Those of
+# other coordinators start at once, as somebody waits for them.
+MOST_COORDINATORS = 16
 LOOK_AHEAD = 20  # runs that are looked at, behind one that waits for slots, for some that fit
 RECLAIM_SECONDS = 30.0  # before who has less than its share takes slots from who has more
 
@@ -57,6 +60,7 @@ class Scheduler:
         self._slots = FreeSlots()
         self._placed: dict[str, PlacedRun] = {}
         self._coordinators: dict[str, WaitingRun] = {}
+        self._working_coordinators: set[str] = set()  # those that nobody else waits for
         # Slots of runs that were not asked to stop, and of those that were.
         self._held_at_priority: dict[int, int] = {}
         self._held_by_group: dict[Group, int] = {}
@@ -90,7 +94,11 @@ class Scheduler:
         self._line.remove(run_id)
 
     def adopt(self, placed: PlacedRun, now: float) -> None:
-        """Note a run that holds slots already, started by an earlier daemon."""
+        """Note a run that works already, started by an earlier daemon."""
+        if placed.run.least == 0:
+            if not placed.run.is_child:
+                self._working_coordinators.add(placed.run.run_id)
+            return
         self._shares.at(now)
         self._slots.occupy(placed.slots)
         self._change(placed.run.group, len(placed.slots))
@@ -116,6 +124,7 @@ class Scheduler:
 
     def release(self, run_id: str, now: float) -> float:
         """Take back the slots of a run that does not run any more; return what patience it has."""
+        self._working_coordinators.discard(run_id)
         placed = self._placed.pop(run_id, None)
         if placed is None:
             return 0.0
@@ -131,8 +140,7 @@ class Scheduler:
     def decide(self, now: float) -> list[Decision]:
         """Return what to start and whom to preempt now; all of it counts as done."""
         self._shares.at(now)
-        decisions: list[Decision] = [Start(run_id, ()) for run_id in self._coordinators]
-        self._coordinators.clear()
+        decisions: list[Decision] = [Start(run_id, ()) for run_id in self._next_coordinators()]
         turn = _Turn(now, self._slots.count)
         for run in self._turns(now):
             self._consider(run, turn)
@@ -158,7 +166,25 @@ class Scheduler:
                 reason = self._reason(run, num_before)
                 num_before += 1
             found.append(Standing(run.run_id, len(found) + 1, reason))
+        reason = (
+            f"{MOST_COORDINATORS} notebooks and pipelines work already, as many as may at a time"
+        )
+        for run in self._coordinators.values():
+            found.append(Standing(run.run_id, len(found) + 1, reason))
         return found
+
+    def _next_coordinators(self) -> list[str]:
+        """Take the coordinators that start now, the most urgent and oldest first."""
+        started = []
+        order = sorted(self._coordinators.values(), key=lambda run: (-run.priority, run.position))
+        for run in order:
+            if not run.is_child:
+                if len(self._working_coordinators) >= MOST_COORDINATORS:
+                    continue
+                self._working_coordinators.add(run.run_id)
+            del self._coordinators[run.run_id]
+            started.append(run.run_id)
+        return started
 
     def look_again_at(self, now: float) -> float | None:
         """Return when ``decide`` may find something although nothing has happened; None: never."""

@@ -24,7 +24,7 @@ class WaitingRun:
     """A run that could start, with at least ``least`` and at most ``most`` slots.
 
     ``least`` 0 is a coordinator, which takes none. ``patience`` is how many seconds it has waited
-    in all until now, less those that it has run.
+    in all until now, less those that it has run. Somebody waits for a run that ``is_child``.
     """
 
     run_id: str
@@ -34,6 +34,7 @@ class WaitingRun:
     most: int = 1
     group: Group = NOBODY
     patience: float = 0.0
+    is_child: bool = False
 
 
 @dataclass(frozen=True, slots=True)
