@@ -95,7 +95,7 @@ class Scheduler:
 
     def adopt(self, placed: PlacedRun, now: float) -> None:
         """Note a run that works already, started by an earlier daemon."""
-        if placed.run.least == 0:
+        if not placed.slots:
             if not placed.run.is_child:
                 self._working_coordinators.add(placed.run.run_id)
             return
