@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from workbench import __version__
 from workbench.core.artifact import Artifact
 from workbench.core.client import RUN_PATIENCE_SECONDS, Client, WorkspaceEndpoint
 from workbench.core.errors import (
@@ -225,6 +226,7 @@ class Workspace:
             "parent_run_id": os.environ.get("WORKBENCH_PARENT_RUN"),
             "submitted_by": getpass.getuser(),
             "project": self.project,
+            "version": __version__,
         }
         return Run(self, self.client.post("/runs", request)["run_id"])
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from workbench import __version__
 from workbench.pool.agents import Agents, Report
 from workbench.pool.holdings import Answer, Holdings, attempt_of
 from workbench.pool.lease import Lease, LeaseTimes
@@ -272,3 +273,13 @@ def test_a_daemon_that_has_not_read_its_queue_yet_ends_nothing() -> None:
     agents.adopt("r/1", "a")
     agents.open()
     assert agents.exchange(report).forget == ("r/2",)
+
+
+def test_an_agent_of_another_version_is_told_to_end_and_gets_no_work() -> None:
+    agents = Agents(TIMES, lambda: 0.0)
+    agents.open()
+    agents.start("r/1", "a", {})
+    old = Report("a", "a0", "host", 1, 1, {}, version="0.0.0")
+    answer = agents.exchange(old)
+    assert (answer.stop, answer.start, agents.slots()) == (True, {}, {})
+    assert "r/1" in agents.exchange(replace(old, incarnation="a1", version=__version__)).start

@@ -10,7 +10,7 @@ import pytest
 from workbench_example_stages import NothingSpec
 
 from workbench.catalog.database import open_database
-from workbench.core.errors import SpecError
+from workbench.core.errors import ResourceError, SpecError
 from workbench.core.workers import Workers
 from workbench.daemon.submission import make_submission
 from workbench.queue.store import RunStore
@@ -64,3 +64,10 @@ def test_nonsense_is_refused_before_a_daemon_is_asked_or_started(tmp_path: Path)
 def test_a_coordinator_takes_no_slot_so_that_no_range_is_too_wide_for_it(store: RunStore) -> None:
     request = asked(stage="nest", workers="4..8")
     assert make_submission(store, request, num_slots=3).coordinator
+
+
+def test_a_submitter_of_another_version_is_refused_with_what_to_do(store: RunStore) -> None:
+    with pytest.raises(ResourceError, match=r"yours is 0\.0\.0") as refused:
+        make_submission(store, asked(version="0.0.0"), num_slots=3)
+    assert refused.value.next_step.startswith("workbench down")
+    assert make_submission(store, asked(), num_slots=3).run_id == "r1", "a script may not say it"

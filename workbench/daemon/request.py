@@ -102,6 +102,7 @@ def read_report(agent: str, body: dict[str, Any]) -> Report:
         pid=required(body, "pid", int),
         num_slots=required(body, "num_slots", int),
         has=required(body, "has", dict),
+        version=required(body, "version", str),
     )
 
 

@@ -7,10 +7,11 @@ import json
 import re
 from typing import Any
 
+from workbench import __version__
 from workbench.catalog.artifacts import find_artifact
 from workbench.catalog.quotas import check_project
 from workbench.core.artifact import Artifact
-from workbench.core.errors import SpecError
+from workbench.core.errors import ResourceError, SpecError
 from workbench.core.registry import Stage, load_stage
 from workbench.core.spec import Spec
 from workbench.core.workers import DEFAULT_WORKERS, Workers, parse_workers
@@ -25,7 +26,9 @@ def make_submission(store: RunStore, request: dict[str, Any], num_slots: int) ->
         SpecError: the stage or a parameter is unknown, an artifact is not in the catalog, or a
             range of workers begins above the pool's size.
         DataError: something that the Spec reads from outside cannot be read.
+        ResourceError: who asks has another version of the workbench than this daemon.
     """
+    _refuse_other_version(request.get("version", __version__))
     run_id = _run_id(required(request, "run_id", str), "run_id")
     parent = request.get("parent_run_id")
     stage = load_stage(required(request, "stage", str))
@@ -80,6 +83,17 @@ def cache_key(stage: Stage, spec: Spec) -> str | None:
         outside = fingerprint
     parts = [stage.name, stage.version, spec.canonical_json(), outside]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _refuse_other_version(version: object) -> None:
+    """Refuse a Spec that another version has checked: here it may mean something else."""
+    if version != __version__:
+        raise ResourceError(
+            f"This workspace's daemon is version {__version__}, yours is {version}",
+            where="daemon",
+            next_step="workbench down; the next daemon is of your version, and unfinished runs "
+            "go on with it.",
+        )
 
 
 def _refuse_what_never_starts(workers: Workers, num_slots: int) -> None:

@@ -6,6 +6,7 @@ A message that is lost, doubled or late changes nothing; the next one says the s
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 import time
@@ -13,9 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from workbench import __version__
 from workbench.pool.holdings import Answer, Order, attempt_of
 from workbench.pool.lease import LEASE, LeaseTimes
 
+LOG = logging.getLogger(__name__)
 WORKER_DIED = "worker died"
 
 
@@ -29,6 +32,7 @@ class Report:
     pid: int
     num_slots: int
     has: dict[str, int | None]  # exit status by key, None while it runs
+    version: str = __version__  # of the workbench that it has loaded
 
 
 @dataclass
@@ -173,6 +177,12 @@ class Agents:
     def exchange(self, report: Report) -> Answer:
         """Note what an agent has; return what it should do about it."""
         with self._lock:
+            if report.version != __version__:
+                # What it forks is not what this daemon, and who submits to it, takes it for.
+                LOG.warning("agent %s is version %s, this daemon %s: it is replaced",
+                            report.agent, report.version, __version__)  # fmt: skip
+                self._number += 1
+                return Answer(self._daemon, self._number, stop=True)
             self._agents[report.agent] = _Agent(report, self._clock())
             return self.answer(report)
 
