@@ -102,7 +102,10 @@ def notebook(spec: NotebookSpec, run: RunContext) -> NotebookOutputs:
         )
     except papermill.PapermillExecutionError as error:
         raise _reason(run, spec, error) from error
-    except DeadKernelError as error:
+    except RuntimeError as error:
+        # Before its first word a kernel's death has no type of its own.
+        if not isinstance(error, DeadKernelError) and not str(error).startswith("Kernel died"):
+            raise
         raise ResourceError(
             "The kernel of the notebook died",
             where=spec.notebook,
