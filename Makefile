@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TEST_PROCESSES := 2
 SOAK_RUNS := 300
 SOAK_KILLS := 300
 # Where the demo and the notebooks of this checkout keep their work.
@@ -19,8 +20,8 @@ demo: $(VENV)/.demo  ## Raw text to a served, watched small model, on the shippe
 lab: $(VENV)/.demo  ## Open JupyterLab on this folder
 	$(BIN)/jupyter lab
 
-test: $(VENV)/.test  ## Run every test
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.test  ## Run every test, in two processes: most of a test's time is waiting
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 test-fast: $(VENV)/.test  ## Run the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow" tests/unit tests/laws $(ARGS)

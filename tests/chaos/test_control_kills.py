@@ -11,9 +11,10 @@ import pytest
 from killing import is_gone, kill_agent, kill_daemon
 from live_workspace import LiveWorkspace, StartWorkspace, diary_lines, wait_until
 from tiny_training import sentences, write_encoder
-from workbench_example_stages import CountSpec, NestSpec, SpreadSpec
+from workbench_example_stages import CountSpec, NestSpec, PatchworkSpec, SpreadSpec
 
 from workbench.data.integrate import IntegrateSpec
+from workbench.pipeline.notebook import NotebookSpec
 from workbench.train.train import TrainSpec
 from workbench.workspace import Run
 
@@ -190,3 +191,32 @@ def test_without_its_workspace_an_agent_ends(
     daemon.kill()
     wait_until(lambda: is_gone(agent), "it has ended", 30)
     assert not own.root.exists()
+
+
+def test_a_client_ends_a_daemon_that_stands_still_where_nobody_else_does(
+    start_workspace: StartWorkspace, tmp_path: Path
+) -> None:
+    own = start_workspace(slots=1)
+    run, _ = submit_count(own, tmp_path, parts=60)
+    daemon, agent = own.daemon(), own.agent()
+    daemon.suspend()
+    agent.kill()  # who would have seen it
+    begun = time.monotonic()
+    assert own.status()["pid"] != daemon.pid
+    assert time.monotonic() - begun < 60
+    assert run.wait(60).state == "succeeded"
+
+
+def test_a_daemon_does_not_live_where_its_client_did(
+    start_workspace: StartWorkspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    own = start_workspace(slots=1)
+    monkeypatch.chdir(tmp_path)
+    gone.rmdir()
+    notebook = NotebookSpec(
+        notebook="split", parameters={"dataset": own.do(PatchworkSpec()).reference}
+    )
+    assert own.submit(notebook).wait(120).state == "succeeded"

@@ -71,8 +71,9 @@ def test_nobody_without_the_key_speaks_with_the_cluster(start_workspace: StartWo
     assert (folder / "key.pem").stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("role", ["scheduler", "worker"])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=lambda n: n.name)
+@pytest.mark.parametrize(
+    ("role", "number"), [("scheduler", signal.SIGKILL), ("worker", signal.SIGSTOP)]
+)
 def test_what_dask_loses_no_run_notices(
     start_workspace: StartWorkspace, tmp_path: Path, role: str, number: signal.Signals
 ) -> None:

@@ -10,13 +10,15 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from workbench.core.errors import ResourceError, error_from_json
 
@@ -26,6 +28,8 @@ _LEAST_FREE_BYTES = 1_000_000  # with less a daemon cannot even say why it does 
 # Starting imports SQLAlchemy; on a busy laptop that takes seconds.
 _START_SECONDS = 60.0
 _REQUEST_SECONDS = 90.0
+_ANSWER_SECONDS = 20.0  # for what is only read, after the time for which it was to be held back
+_STOPPED_SECONDS = 5.0  # before a daemon that stands still is given up
 _AGAIN_SECONDS = 0.3
 # How long a run waits for a database server that is away; people are told of it at once.
 RUN_PATIENCE_SECONDS = 600.0
@@ -82,7 +86,10 @@ class WorkspaceEndpoint:
             ResourceError: no daemon came up; the reason it left, or the end of its log, is told.
         """
         with self._starting:  # one start for all threads of this process
-            found = running_daemon(self.root) or self._start_and_wait()
+            found = running_daemon(self.root)
+            if found is not None and _end_if_stopped(found["pid"]):
+                found = None
+            found = found or self._start_and_wait()
         return found["url"], found["token"]
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -98,7 +105,15 @@ class WorkspaceEndpoint:
             ) from error
         with log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "workbench.daemon", "--workspace", str(self.root)],
+                [
+                    sys.executable,
+                    "-m",
+                    "workbench.daemon",
+                    "--workspace",
+                    str(self.root.absolute()),
+                ],
+                # Not where we are: that may be the folder of a run, which goes when it is over.
+                cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -140,6 +155,25 @@ def running_daemon(root: Path) -> dict[str, Any] | None:
     return found if is_daemon(found["pid"], root) else None
 
 
+def _end_if_stopped(pid: int) -> bool:
+    """End a daemon that somebody has stopped for some seconds: it answers nobody, for ever."""
+    deadline = time.monotonic() + _STOPPED_SECONDS
+    while _is_stopped(pid):
+        if time.monotonic() > deadline:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def _is_stopped(pid: int) -> bool:
+    try:  # the state follows the name, which stands in brackets and may hold any character
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except (OSError, IndexError):
+        return False
+
+
 def is_daemon(pid: int, root: Path) -> bool:
     """Check that the process is this workspace's daemon, and not a zombie or a reused number."""
     if not Path("/proc/self").exists():
@@ -169,6 +203,14 @@ def _died_at_once(root: Path, code: int) -> ResourceError:
         next_step="Free some space." if is_full else "Read the end of that log; then: workbench up",
         detail=log.read_text(errors="replace")[-4_000:],
     )
+
+
+def _answer_seconds(method: str, path: str) -> float:
+    """Return for how long an answer is waited for."""
+    if method != "GET":
+        return _REQUEST_SECONDS  # it may hash large files
+    held_back = parse_qs(urlsplit(path).query).get("wait", ["0"])
+    return float(held_back[0]) + _ANSWER_SECONDS
 
 
 class _Connection(http.client.HTTPConnection):
@@ -231,13 +273,15 @@ class Client:
     def _send_until_answered(
         self, method: str, path: str, payload: bytes | None
     ) -> tuple[int, Any, float]:
-        deadline = time.monotonic() + self._patience_seconds
+        deadline: float | None = None
         while True:
             try:
                 return self._send(method, path, payload)
             except (OSError, http.client.HTTPException) as error:
                 self._drop()
-                if time.monotonic() > deadline:
+                # From the first failure on: a daemon that stands still is found out only then.
+                deadline = deadline or time.monotonic() + self._patience_seconds
+                if time.monotonic() >= deadline:
                     raise ResourceError(
                         f"The daemon does not answer: {error}",
                         where="daemon",
@@ -248,6 +292,10 @@ class Client:
     def _send(self, method: str, path: str, payload: bytes | None) -> tuple[int, Any, float]:
         """Return status, answer, and after how many seconds to ask again (0: do not)."""
         connection, token = self._connection()
+        if connection.sock is not None:
+            connection.sock.settimeout(_answer_seconds(method, path))
+        else:
+            connection.timeout = _answer_seconds(method, path)
         headers = {"Authorization": f"Bearer {token}"}
         if payload is not None:
             headers["Content-Type"] = "application/json"
