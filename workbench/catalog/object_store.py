@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import json
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -36,6 +37,7 @@ _MAKE_ROOM = (
     "Make room there, or set a smaller WORKBENCH_CACHE, then resume the run "
     "(workbench runs resume ID): finished parts are kept."
 )
+_EMPTY_SECONDS = 2.0  # for a manifest that is being written
 
 
 class ObjectStore:
@@ -123,8 +125,13 @@ class ObjectStore:
 
     def _read_manifest(self, address: Address) -> tuple[Manifest, str] | None:
         """Return the manifest and the upload that it names; None if there is none."""
+        deadline = time.monotonic() + _EMPTY_SECONDS
         try:
             text = self._file_system.cat_file(self._key(address, MANIFEST))
+            while not text and time.monotonic() < deadline:
+                # A store that is a folder shows a file before what is in it.
+                time.sleep(0.02)
+                text = self._file_system.cat_file(self._key(address, MANIFEST))
         except FileNotFoundError:
             return None
         manifest = parse_manifest(text, where=f"{self._url}/{address.path}")

@@ -120,7 +120,7 @@ class WorkspaceEndpoint:
                 start_new_session=True,  # Ctrl-C in the kernel's terminal is not for the daemon
             )
         # It outlives this object; when it ends before this process, it shall not stay a zombie.
-        threading.Thread(target=process.wait, name="daemon reaper", daemon=True).start()
+        threading.Thread(target=_see_to, args=(process,), name="daemon reaper", daemon=True).start()
         return process
 
     def _start_and_wait(self) -> dict[str, Any]:
@@ -153,6 +153,15 @@ def running_daemon(root: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, TypeError, LookupError):
         return None
     return found if is_daemon(found["pid"], root) else None
+
+
+def _see_to(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a daemon's end; one that somebody has stopped, at whatever moment, is ended."""
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_STOPPED_SECONDS)
+            return
+        _end_if_stopped(process.pid)
 
 
 def _end_if_stopped(pid: int) -> bool:

@@ -91,7 +91,8 @@ async def _work(folder: Path, name: str, num_slots: int) -> None:
     security, address = security_of(folder), address_in(folder)
     async with (
         Worker(
-            address, name=name, nthreads=num_slots, resources={SLOTS: num_slots},
+            address, host="127.0.0.1", dashboard_address="127.0.0.1:0", name=name,
+            nthreads=num_slots, resources={SLOTS: num_slots},
             security=security, memory_limit=0, dashboard=False, death_timeout=_CONNECT_SECONDS,
         ) as worker,
         Client(address, security=security, asynchronous=True, set_as_default=False) as client,
