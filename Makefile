@@ -21,7 +21,7 @@ lab: $(VENV)/.demo  ## Open JupyterLab on this folder
 	$(BIN)/jupyter lab
 
 test: $(VENV)/.test  ## Run every test, in two processes: most of a test's time is waiting
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-fast: $(VENV)/.test  ## Run the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow" tests/unit tests/laws $(ARGS)

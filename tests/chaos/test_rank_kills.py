@@ -110,7 +110,7 @@ def test_a_run_whose_ranks_die_again_and_again_is_failed_with_the_cause(
     start_workspace: StartWorkspace, tmp_path: Path, spec_of: Callable[..., TrainSpec]
 ) -> None:
     own = start_with_rows(start_workspace, tmp_path)
-    run = own.submit(spec_of(checkpoint_seconds=3600, epochs=40), workers=2)
+    run = own.submit(spec_of(checkpoint_seconds=3600, epochs=1000), workers=2)
     most = RULES[Cause.RANK_KILLED].most
     for term in range(1, most + 1):
         for pid in ranks_of(run, term):
