@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,15 @@ def naming_disk_faults(place: Path, next_step: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise resource_error(error, where=str(place), next_step=next_step) from error
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only this user can read, whole or not at all."""
+    partial = path.with_suffix(".partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(text)
+    partial.replace(path)
 
 
 def copy_folder(source: Path, target: Path, keep_links: bool = False) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from workbench import __version__
 from workbench.core.client import ENDPOINT_FILE, REFUSAL_FILE
+from workbench.core.disk import write_private
 from workbench.core.errors import WorkbenchError, error_from_exception
 
 LOG = logging.getLogger("workbench.daemon")
@@ -49,7 +50,7 @@ def _refuse(root: Path, error: WorkbenchError) -> int:
     print(error, error.detail, sep="\n", file=sys.stderr)
     # Where not even this can be written, the client finds the reason in the log, or the disk full.
     with suppress(OSError):
-        _write_private(root / REFUSAL_FILE, error.to_json())
+        write_private(root / REFUSAL_FILE, json.dumps(error.to_json()))
     return 1
 
 
@@ -88,7 +89,7 @@ def _serve(root: Path) -> None:
         endpoint = {"url": address, "token": token, "pid": os.getpid(), "version": __version__}
         try:
             service.start(stop=lambda: setattr(server, "should_exit", True))
-            _write_private(root / ENDPOINT_FILE, endpoint)
+            write_private(root / ENDPOINT_FILE, json.dumps(endpoint))
         except Exception as error:
             failures.append(error)  # uvicorn itself would only log it
             raise
@@ -104,15 +105,6 @@ def _serve(root: Path) -> None:
         database.close()
     if failures:
         raise failures[0]
-
-
-def _write_private(path: Path, record: dict[str, Any]) -> None:
-    """Write JSON that only this user can read, whole or not at all."""
-    partial = path.with_suffix(".partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        json.dump(record, stream)
-    partial.replace(path)
 
 
 if __name__ == "__main__":

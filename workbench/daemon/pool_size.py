@@ -9,6 +9,7 @@ from collections import Counter
 
 from workbench.dispatch.dispatcher import Dispatcher
 from workbench.pool.agents import Agents
+from workbench.pool.holdings import agent_of
 from workbench.pool.local import HOME, LocalPool
 from workbench.queue.policy.size import HostLoad, SizeLimits, Sizer
 
@@ -48,7 +49,7 @@ class PoolKeeper:
                 LOG.exception("the pool could not be resized; trying again")
 
     def _look(self) -> None:
-        held = Counter(slot.rpartition("/")[0] for slot in self._dispatcher.busy_slots())
+        held = Counter(agent_of(slot) for slot in self._dispatcher.busy_slots())
         draining = self._agents.draining()
         hosts = {
             found["agent"]: HostLoad(

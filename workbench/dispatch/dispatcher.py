@@ -18,6 +18,7 @@ from workbench.core.errors import SpecError, WorkbenchError
 from workbench.dispatch.allocation import Allocation
 from workbench.dispatch.attempt import clear_unfinished
 from workbench.pool.agents import Agents
+from workbench.pool.holdings import agent_of
 from workbench.pool.local import HOME
 from workbench.queue.policy.scheduler import Standing
 from workbench.queue.policy.size import Demand
@@ -89,7 +90,7 @@ class Dispatcher:
         """Adopt the attempts that an earlier daemon has begun, then begin to dispatch."""
         for found in self._store.attempts():
             attempt = self._new_attempt(found.run.run_id, found.term, found.slots, is_adopted=True)
-            self._agents.adopt(attempt.key, _agent_of(found.slots))
+            self._agents.adopt(attempt.key, _leading_agent(found.slots))
             self._allocation.adopt(found.run, found.slots, found.seconds)
         self._agents.open()
         self._thread.start()
@@ -140,7 +141,7 @@ class Dispatcher:
                 order = {"call": _HELPER, "name": "wb-helper", "argument": argument}
                 # One address is one crew; the words of a key are between slashes.
                 key = f"{attempt.key}/{slot.replace('/', '.')}/{Path(address).parent.name}"
-                self._agents.start(key, _agent_of((slot,)), order)
+                self._agents.start(key, agent_of(slot), order)
         self._announce()
 
     def saved(self, run_id: str) -> None:
@@ -216,7 +217,7 @@ class Dispatcher:
             attempts = list(self._live.values()) if draining else []
         for attempt in attempts:
             run = active.get(attempt.run_id)
-            is_there = {_agent_of((slot,)) for slot in attempt.slots} & draining
+            is_there = set(map(agent_of, attempt.slots)) & draining
             if is_there and run is not None and not _shall_stop(run):
                 self._store.preempt(attempt.run_id)
                 self._announce()
@@ -234,7 +235,7 @@ class Dispatcher:
                 "name": "wb-attempt" if decision.slots else "wb-coordinator",
                 "argument": self._make_order(run, decision.slots),
             }
-            self._agents.start(attempt.key, _agent_of(decision.slots), order)
+            self._agents.start(attempt.key, _leading_agent(decision.slots), order)
         except WorkbenchError as error:
             attempt.gone = error.what  # also where the failure itself cannot be recorded now
             self._store.fail(decision.run_id, run["term"], error)
@@ -295,6 +296,6 @@ def _shall_stop(run: dict[str, Any]) -> bool:
     return bool(run["preempted"] or run["state"] != RunState.RUNNING)
 
 
-def _agent_of(slots: tuple[str, ...]) -> str:
+def _leading_agent(slots: tuple[str, ...]) -> str:
     """Return the agent that leads an attempt; coordinators hold no slot and work at home."""
-    return slots[0].rpartition("/")[0] if slots else HOME
+    return agent_of(slots[0]) if slots else HOME

@@ -28,7 +28,13 @@ from pathlib import Path
 from typing import Any
 
 from workbench import __version__
-from workbench.core.client import Client, Endpoint, FileEndpoint, WorkspaceEndpoint
+from workbench.core.client import (
+    Client,
+    Endpoint,
+    FileEndpoint,
+    WorkspaceEndpoint,
+    running_daemon,
+)
 from workbench.core.errors import WorkbenchError
 from workbench.pool.dask_mirror import DaskMirror
 from workbench.pool.forks import (
@@ -38,9 +44,9 @@ from workbench.pool.forks import (
     remove_runtime_folder,
     runtime_folder,
 )
-from workbench.pool.holdings import Answer, Holdings, Order
+from workbench.pool.holdings import Answer, Holdings, Order, agent_of
 from workbench.pool.lease import LEASE, Lease
-from workbench.pool.process import thread_variables
+from workbench.pool.process import end_process, thread_variables
 from workbench.pool.stopped import StoppedProcesses, descendants
 from workbench.pool.zygote import MOST_BYTES, ZygoteSettings
 
@@ -183,9 +189,10 @@ class Agent:
         for key, order in start.items():
             self._start(key, order)
         numbers = {key: number for number, key in self._numbers.items()}
-        for key in let_go:
+        # The zygote, and all it had forked, may have died while it was asked for these.
+        for key in numbers.keys() & let_go:
             self._leaving[numbers[key]] = time.monotonic() + _LEAVE_SECONDS
-        for key in kill:
+        for key in numbers.keys() & kill:
             self._kill(numbers[key])
 
     def _look(self) -> None:
@@ -207,8 +214,7 @@ class Agent:
         mine = [*zygotes, *self._dask.pids()]
         for pid in self._stopped.look([*mine, *self._pids.values(), *below]):
             LOG.warning("process %d stands still: somebody stopped it; it is ended", pid)
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            end_process(pid)
         for number in [number for number, end in self._leaving.items() if now > end]:
             self._kill(number)
         if self._daemon_watch is not None:
@@ -230,7 +236,7 @@ class Agent:
         number = self._next_number = self._next_number + 1
         self._numbers[number] = key
         slots = order["argument"].get("slots", [])
-        width = sum(slot.rpartition("/")[0] == self._name for slot in slots)
+        width = sum(agent_of(slot) == self._name for slot in slots)
         if width:
             self._widths[key] = width
         argument = {
@@ -344,13 +350,10 @@ class _DaemonWatch:
         self._stopped = StoppedProcesses(_DAEMON_PATIENCE_SECONDS)
 
     def look(self) -> None:
-        from workbench.core.client import running_daemon
-
         found = running_daemon(self._root)
         for pid in self._stopped.look([found["pid"]] if found else []):
             LOG.warning("the daemon (process %d) stands still: it is replaced", pid)
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            end_process(pid)
 
 
 def _is_locked(path: Path) -> bool:

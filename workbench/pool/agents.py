@@ -162,12 +162,11 @@ class Agents:
     def found(self) -> list[dict[str, Any]]:
         """Return what is known of each agent."""
         with self._lock:
-            now = self._clock()
             return [
                 {
                     "agent": name, "host": a.report.host, "pid": a.report.pid,
                     "incarnation": a.report.incarnation, "slots": a.report.num_slots,
-                    "alive": self._is_fresh(a), "heard_seconds_ago": round(now - a.heard_at, 1),
+                    "alive": self._is_fresh(a),
                 }
                 for name, a in sorted(self._agents.items())
             ]  # fmt: skip

@@ -44,13 +44,15 @@ class Crew:
         self._invite = invite
         self._helpers: dict[str, Future[socket.socket]] = {slot: Future() for slot in slots}
         self._folder: Path | None = None
+        self._address = ""
         self._door: socket.socket | None = None
 
     def __enter__(self) -> Self:
         if self.slots:
             self._folder = runtime_folder()
             self._door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self._door.bind(str(self._folder / "crew"))
+            self._address = str(self._folder / "crew")
+            self._door.bind(self._address)
             self._door.listen(len(self.slots))
             threading.Thread(target=self._let_in, args=(self._door,), daemon=True).start()
             threading.Thread(target=self._invite_all, daemon=True).start()
@@ -112,7 +114,7 @@ class Crew:
             if not missing:
                 return
             with suppress(Exception):  # the daemon is away: asked again
-                self._invite(str(self._folder and self._folder / "crew"), missing)
+                self._invite(self._address, missing)
             time.sleep(_INVITE_SECONDS)
 
 

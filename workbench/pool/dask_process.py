@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from workbench.core.disk import write_private
 from workbench.pool.process import die_with_parent, name_process
 
 ENDPOINT = "scheduler.json"
@@ -69,7 +70,7 @@ async def _schedule(folder: Path) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
     fresh = Security.temporary()
     for name, content in ((_CERTIFICATE, fresh.tls_ca_file), (_KEY, fresh.tls_client_key)):
-        _write_private(folder / name, content)
+        write_private(folder / name, content)
     # An open scheduler port is code execution for every user of the host.
     async with Scheduler(
         host="127.0.0.1",
@@ -80,7 +81,7 @@ async def _schedule(folder: Path) -> None:
         dashboard_address="127.0.0.1:0",
     ) as scheduler:
         endpoint = {"address": scheduler.address, "pid": os.getpid()}
-        _write_private(folder / ENDPOINT, json.dumps(endpoint))
+        write_private(folder / ENDPOINT, json.dumps(endpoint))
         await scheduler.finished()
 
 
@@ -122,14 +123,6 @@ async def _mirror(client: Any, worker: str) -> None:
                     hold, key, key=f"run {key}", workers=[worker], allow_other_workers=False,
                     resources={SLOTS: width}, pure=False, retries=0,
                 )  # fmt: skip
-
-
-def _write_private(path: Path, content: str) -> None:
-    partial = path.with_suffix(".partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(content)
-    partial.replace(path)
 
 
 def main(arguments: list[str]) -> int:

@@ -13,6 +13,11 @@ def attempt_of(key: str) -> str:
     return "/".join(key.split("/")[:2])
 
 
+def agent_of(slot: str) -> str:
+    """Return the agent that has a slot: ``AGENT`` of ``AGENT/NUMBER``."""
+    return slot.rpartition("/")[0]
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a daemon wants of an agent, as of one moment."""

@@ -11,13 +11,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.core.errors import ResourceError, SpecError
 from workbench.core.workers import parse_workers
 from workbench.pool.agents import Agents
+from workbench.pool.process import end_process
 from workbench.pool.stopped import StoppedProcesses
 
 LOG = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ class LocalPool:
                     pids.append(pid)
             for stopped in self._stopped.look(pids):
                 LOG.warning("an agent of the pool was stopped by somebody; it is replaced")
-                _signal(stopped, signal.SIGKILL)
+                end_process(stopped, signal.SIGKILL)
             self._closing.wait(_LOOK_SECONDS if self._agents.slots() else 0.05)
 
     def _pid(self, name: str, process: subprocess.Popen[bytes] | None) -> int | None:
@@ -168,21 +168,16 @@ def _end_all(pids: list[int], ours: Iterable[subprocess.Popen[bytes] | None]) ->
     """End agents, by force if they take too long; those of ours leave no zombie."""
     children = list(filter(None, ours))
     for pid in pids:
-        _signal(pid, signal.SIGTERM)
+        end_process(pid, signal.SIGTERM)
     deadline = time.monotonic() + _CLOSE_SECONDS
     while any(map(_is_alive, pids)) and time.monotonic() < deadline:
         for process in children:
             process.poll()
         time.sleep(0.01)
     for pid in filter(_is_alive, pids):
-        _signal(pid, signal.SIGKILL)
+        end_process(pid, signal.SIGKILL)
     for process in children:
         process.wait()
-
-
-def _signal(pid: int, number: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, number)
 
 
 def _is_alive(pid: int) -> bool:

@@ -28,6 +28,12 @@ def name_process(name: str) -> None:
         ctypes.CDLL(None).prctl(_SET_NAME, name.encode(), 0, 0, 0)
 
 
+def end_process(pid: int, number: int = signal.SIGKILL) -> None:
+    """Send a process a signal; one that has ended in this moment needs none."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
 def kill_group(pid: int) -> None:
     """End a process that leads a group, and all of the group, at once."""
     with suppress(ProcessLookupError):
