@@ -74,13 +74,25 @@ def test_a_cleaning_is_read_in_the_dark_and_in_narrow_notebooks(
     _, view = cleaning
     shows(view, "7 in = 4 kept + 3 in the ledger")
     assert_contrast(view)
-    page.set_viewport_size({"width": 900, "height": 1200})
+    resize(page, 900, 1200)
     assert view.evaluate("view => view.scrollWidth - view.clientWidth") <= 1
     view.get_by_role("button", name="2 rows dropped by too few words").click()
     shows(view.locator(".ledger"), "1–2 of 2")
     view.get_by_role("button", name="Restore all of this rule").click()
     shows(view, "To come back: all of too few words")
     assert_contrast(view)
+
+
+def resize(page: Any, width: int, height: int) -> None:
+    """Resize the window; JupyterLab lays itself out a moment later, and moves what is clicked."""
+    page.set_viewport_size({"width": width, "height": height})
+    page.wait_for_function(
+        """width => {
+            const { right } = document.querySelector(".jp-NotebookPanel").getBoundingClientRect();
+            return right > 0 && right <= width;
+        }""",
+        arg=width,
+    )
 
 
 def move_a_threshold_by_keyboard(view: Any, page: Any) -> None:
