@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,9 @@ from hypothesis import HealthCheck, settings
 from live_workspace import PLUGIN, LiveWorkspace, StartWorkspace
 from postgresql_server import Server, postgresql_server
 from s3_server import s3_server
+
+from workbench.pool.providers.provider import PoolSpec
+from workbench.pool.providers.registry import write_pool
 
 # Daemon, workers and coordinators find the example stages as they would find any installed ones.
 sys.path.insert(0, str(PLUGIN))
@@ -44,9 +47,13 @@ def start_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     """Offer a function that starts a workspace of this test's own: ``(slots=2, **environment)``."""
     started: list[LiveWorkspace] = []
 
-    def start(slots: int = 2, **variables: str) -> LiveWorkspace:
+    def start(
+        slots: int = 2, pool: Callable[[Path], PoolSpec] | None = None, **variables: str
+    ) -> LiveWorkspace:
         root = tmp_path / f"workspace-{len(started)}"
         started.append(LiveWorkspace(root))  # first: also a start that fails is cleaned away
+        if pool is not None:
+            write_pool(root, pool(root))
         return _start(root, monkeypatch, slots, **variables)
 
     yield start

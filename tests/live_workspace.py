@@ -41,7 +41,7 @@ class LiveWorkspace(Workspace):
         """Return a client that only ever speaks with the daemon that runs now."""
         found = running_daemon(self.root)
         assert found is not None, f"no daemon is running\n{self.log()}"
-        return Client(FixedEndpoint(found["url"], found["token"]), patience_seconds=1.0)
+        return Client(FixedEndpoint(found["url"], found["token"], self.root), patience_seconds=1.0)
 
     def processes(self) -> list[psutil.Process]:
         """Return every process of this workspace that is alive."""

@@ -21,6 +21,11 @@ _PUBLIC = {
     "fetch_again": "workbench.data.sources.fetch:fetch_again",
     "WhatIf": "workbench.data.clean.what_if:WhatIf",
     "WorkbenchError": "workbench.core.errors:WorkbenchError",
+    "PoolSpec": "workbench.pool.providers.provider:PoolSpec",
+    "LocalPool": "workbench.pool.providers.local:LocalPool",
+    "SshPool": "workbench.pool.providers.ssh:SshPool",
+    "QueuePool": "workbench.pool.providers.queue:QueuePool",
+    "ClusterPool": "workbench.pool.providers.cluster:ClusterPool",
 }
 
 

@@ -15,7 +15,13 @@ from urllib.parse import urlencode
 
 from workbench import __version__
 from workbench.core.artifact import Artifact
-from workbench.core.client import RUN_PATIENCE_SECONDS, Client, WorkspaceEndpoint
+from workbench.core.client import (
+    RUN_PATIENCE_SECONDS,
+    Client,
+    WorkspaceEndpoint,
+    has_ended,
+    running_daemon,
+)
 from workbench.core.errors import (
     ResourceError,
     RunCancelled,
@@ -33,6 +39,7 @@ from workbench.queue.states import TERMINAL
 
 if TYPE_CHECKING:
     from workbench.catalog.artifact_store import ArtifactStore
+    from workbench.pool.providers.provider import PoolSpec
 
 _LONG_POLL_SECONDS = 20.0
 
@@ -436,6 +443,37 @@ class Workspace:
         """Return what the daemon is doing."""
         found: dict[str, Any] = self.client.get("/status")
         return found
+
+    def use_pool(self, spec: PoolSpec) -> bool:
+        """Have the pool's hosts from this provider from now on; see ``workbench pool use``.
+
+        A daemon that runs is stopped: the next one has the new hosts, and unfinished runs go on
+        there from their checkpoints. Returns whether one was stopped.
+
+        Raises:
+            SpecError: no provider takes such a Spec.
+            ResourceError: the provider cannot be used here; nothing is changed.
+        """
+        from workbench.pool.agents import Agents
+        from workbench.pool.providers.registry import write_pool
+
+        spec.open(self.root, Agents())
+        is_stopped = self.stop()
+        write_pool(self.root, spec)
+        return is_stopped
+
+    def stop(self) -> bool:
+        """Stop the daemon in an orderly way; unfinished runs go on with the next one.
+
+        Returns whether there was one.
+        """
+        found = running_daemon(self.root)
+        if found is None:
+            return False
+        self.client.post("/shutdown")
+        while not has_ended(found, self.root):
+            time.sleep(0.05)
+        return True
 
     def pool(self) -> dict[str, Any]:
         """Return the slots with their runs, the runs that work, and those that wait, with why."""

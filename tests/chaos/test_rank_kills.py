@@ -92,7 +92,7 @@ def test_a_process_that_somebody_stops_is_replaced_within_seconds(
     start_workspace: StartWorkspace, tmp_path: Path, spec_of: Callable[..., TrainSpec], who: str
 ) -> None:
     own = start_with_rows(start_workspace, tmp_path)
-    run = own.submit(spec_of(checkpoint_seconds=0.1, epochs=12), workers=2)
+    run = own.submit(spec_of(checkpoint_seconds=0.1, epochs=1000), workers=2)
     rank = psutil.Process(ranks_of(run, 1)[1])
     wait_until(lambda: "checkpoint" in {e["kind"] for e in run.events()}, "a checkpoint is there")
     victim = {"a rank": rank, "the zygote": rank.parent(), "the worker": rank.parent().parent()}[
@@ -102,7 +102,8 @@ def test_a_process_that_somebody_stops_is_replaced_within_seconds(
     stopped_at = time.monotonic()
     wait_until(lambda: run.record()["term"] == 2, "the run starts again", 20)
     assert time.monotonic() - stopped_at < 15, "a busy machine takes its time; minutes it does not"
-    assert run.wait(120).state == "succeeded"
+    ranks_of(run, 2)  # they train on
+    run.cancel()
     assert not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE
 
 

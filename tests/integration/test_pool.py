@@ -6,10 +6,10 @@ import os
 
 import pytest
 from live_workspace import StartWorkspace, wait_until
+from workbench.pool.providers.local import wished_slots
 
 from workbench.core.errors import ResourceError
 from workbench.pool.agent import threads_per_slot
-from workbench.pool.local import wished_size
 
 
 def test_a_slot_has_its_share_of_the_cores(start_workspace: StartWorkspace) -> None:
@@ -23,9 +23,9 @@ def test_a_slot_has_its_share_of_the_cores(start_workspace: StartWorkspace) -> N
 def test_a_wrong_number_of_slots_is_refused(monkeypatch: pytest.MonkeyPatch, wished: str) -> None:
     monkeypatch.setenv("WORKBENCH_SLOTS", wished)
     with pytest.raises(ResourceError, match="is no number of slots"):
-        wished_size()
+        wished_slots()
 
 
 def test_without_a_wish_there_is_a_slot_for_each_core(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORKBENCH_SLOTS", raising=False)
-    assert wished_size().least == os.cpu_count()
+    assert wished_slots().least == os.cpu_count()

@@ -20,7 +20,7 @@ ORDER = {"call": "forked:wait_with_child", "name": "wb-test", "argument": {}}
 def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Agent]:
     path = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
-    own = Agent(tmp_path, "a", 2, is_home=False)
+    own = Agent(tmp_path, "a", 2)
     own._ensure_attempts()
     yield own
     own._end()

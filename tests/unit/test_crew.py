@@ -16,6 +16,7 @@ from workbench.pool.crew import Crew, WorkerLost, helper_process
 from workbench.pool.forks import Forks, zygote_at_hand
 from workbench.pool.zygote import ZygoteSettings
 
+NOWHERE = Path("/nowhere")  # a workspace whose certificate nobody needs
 _PATH = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
 
 
@@ -34,22 +35,22 @@ def refuse() -> None:
 
 def invite_threads(address: str, slots: list[str]) -> None:
     for slot in slots:
-        order = {"address": address, "slot": slot}
+        order = {"address": address, "slot": slot, "workspace": "/nowhere"}
         helper = threading.Thread(
-            target=helper_process, args=(order, -1), kwargs={"forked": False}, daemon=True
+            target=helper_process, args=(order, []), kwargs={"forked": False}, daemon=True
         )
         helper.start()
 
 
 def test_each_slot_answers_what_it_was_asked() -> None:
-    with Crew(["a", "b"], invite_threads) as crew:
+    with Crew(["a", "b"], invite_threads, NOWHERE) as crew:
         for number in range(50):
             seconds = number % 3 / 1_000
             assert crew.call(crew.slots[number % 2], answer_after, seconds) == seconds
 
 
 def test_an_error_of_the_function_is_the_callers() -> None:
-    with Crew(["a"], invite_threads) as crew:
+    with Crew(["a"], invite_threads, NOWHERE) as crew:
         with pytest.raises(DataError, match="Row 7 is broken") as caught:
             crew.call("a", refuse)
         assert caught.value.next_step == "Mend it."
@@ -60,7 +61,7 @@ def test_an_error_of_the_function_is_the_callers() -> None:
 
 
 def test_a_crew_without_other_slots_costs_nothing() -> None:
-    with Crew([], lambda address, slots: pytest.fail("nobody is to be invited")) as crew:
+    with Crew([], lambda address, slots: pytest.fail("nobody is to be invited"), NOWHERE) as crew:
         assert crew.slots == []
 
 
@@ -68,10 +69,10 @@ def test_a_helper_that_dies_is_lost_at_once() -> None:
     forks = Forks(zygote_at_hand(ZygoteSettings("wb-test", environment={"PYTHONPATH": _PATH})))
 
     def invite(address: str, slots: list[str]) -> None:
-        order = {"address": address, "slot": slots[0]}
+        order = {"address": address, "slot": slots[0], "workspace": "/nowhere"}
         forks.start(1, "workbench.pool.crew:helper_process", order, name="wb-helper")
 
-    with Crew(["a"], invite) as crew:
+    with Crew(["a"], invite, NOWHERE) as crew:
         pid = crew.call("a", os.getpid)
         killer = threading.Timer(0.2, os.kill, (pid, signal.SIGKILL))
         killer.start()
@@ -89,7 +90,7 @@ def test_a_helper_that_never_comes_is_lost_and_was_asked_for_again(
     monkeypatch.setattr(module, "_PATIENCE_SECONDS", 0.3)
     asked: list[list[str]] = []
     with (
-        Crew(["a"], lambda address, slots: asked.append(slots)) as crew,
+        Crew(["a"], lambda address, slots: asked.append(slots), NOWHERE) as crew,
         pytest.raises(WorkerLost),
     ):
         crew.call("a", answer_after, 0)

@@ -27,7 +27,6 @@ from workbench.daemon.service import Service
 from workbench.daemon.settings import Settings
 from workbench.data.integrate import IntegrateSpec
 from workbench.pipeline.files import load_pipeline, read_parameters
-from workbench.pool.local import PoolSize
 from workbench.queue.healing import RULES
 from workbench.queue.states import RunEvent, RunState, is_possible, next_state
 
@@ -179,7 +178,7 @@ def test_the_table_of_remedies_is_that_of_the_queue() -> None:
 def test_the_table_of_routes_is_that_of_the_daemon(tmp_path: Path) -> None:
     told = {row[0].strip("`") for row in ARCHITECTURE.table("route")}
     database = open_database(tmp_path)
-    app = make_app(Service(tmp_path, database, Settings(size=PoolSize(1, 1))), "token")
+    app = make_app(Service(tmp_path, database, Settings()), "token")
     database.close()
     routes: list[Any] = list(app.routes)
     assert told == {

@@ -12,14 +12,13 @@ from workbench.catalog.database_faults import DatabaseAwayError
 from workbench.daemon import service as module
 from workbench.daemon.service import Service
 from workbench.daemon.settings import Settings
-from workbench.pool.local import PoolSize
 
 
 @pytest.fixture
 def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     monkeypatch.setattr(module, "_DATABASE_AGAIN_SECONDS", 0.01)
     database = open_database(tmp_path)
-    yield Service(tmp_path, database, Settings(size=PoolSize(1, 1)))
+    yield Service(tmp_path, database, Settings())
     database.close()
 
 

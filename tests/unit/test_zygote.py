@@ -24,7 +24,7 @@ from workbench.pool.agent import attempt_zygote
 from workbench.pool.forks import Forks, ZygoteDoor, ZygoteGone, runtime_folder
 from workbench.pool.process import thread_variables
 from workbench.pool.zygote import ZygoteSettings
-from workbench.train.gang import rank_zygote
+from workbench.train.host_ranks import rank_zygote
 
 Serve = Callable[[ZygoteSettings], ZygoteDoor]
 Connect = Callable[[ZygoteDoor], Forks]
@@ -92,7 +92,7 @@ class Child:
         self.number = next(self._numbers)
         self._read, write = os.pipe()
         forks.start(
-            self.number, f"forked:{call}", argument, name="wb-child", events=write, **options
+            self.number, f"forked:{call}", argument, name="wb-child", descriptors=[write], **options
         )
         os.close(write)
         self.pid = self._next("started")["pid"]

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from workbench import __version__
-from workbench.core.client import is_daemon, running_daemon
+from workbench.core.client import running_daemon
 from workbench.core.errors import SpecError, StageError, error_from_json
 from workbench.core.registry import load_stage, stage_names
 from workbench.core.sizes import format_bytes
+from workbench.core.spec import Spec
 from workbench.core.workers import recorded_workers
 from workbench.terminal.follow import describe, follow, progress_text
 from workbench.terminal.table import print_table
@@ -165,14 +166,7 @@ def start_daemon(_options: argparse.Namespace) -> int:
 
 def stop_daemon(_options: argparse.Namespace) -> int:
     """Stop the daemon in an orderly way, if there is one."""
-    found = running_daemon(default_root())
-    if found is None:
-        print("no daemon is running")
-        return 0
-    Workspace().client.post("/shutdown")
-    while is_daemon(found["pid"], default_root()):
-        time.sleep(0.05)
-    print("stopped")
+    print("stopped" if Workspace().stop() else "no daemon is running")
     return 0
 
 
@@ -186,11 +180,46 @@ def show_status(_options: argparse.Namespace) -> int:
     return 0
 
 
+def list_providers(_options: argparse.Namespace) -> int:
+    """Print where a pool's hosts may come from, and where those of this one do."""
+    from workbench.pool.providers.registry import load_provider, provider_names, read_pool
+
+    spec = read_pool(default_root())
+    lines = [
+        [name, "in use" if load_provider(name) is type(spec) else "", _help_of(load_provider(name))]
+        for name in provider_names()
+    ]
+    print_table(["provider", "", "what the hosts are"], lines)
+    return 0
+
+
+def use_pool(name: str, flags: list[str]) -> int:
+    """Choose where the pool's hosts come from."""
+    from workbench.cli.flags import parse_spec_flags
+    from workbench.pool.providers.registry import load_provider
+
+    provider = load_provider(name)
+    spec = parse_spec_flags(f"workbench pool use {name}", _help_of(provider), provider, flags)
+    was_running = Workspace().use_pool(spec)
+    print(f"{default_root()}: the pool's hosts come from {name} from now on")
+    if was_running:
+        print("the daemon was stopped; unfinished runs go on with the next: workbench up")
+    return 0
+
+
+def _help_of(provider: type[Spec]) -> str:
+    return " ".join((provider.__doc__ or "").split("\n\n")[0].split())
+
+
 def show_pool(_options: argparse.Namespace) -> int:
     """Print the slots and who holds them, then who waits and why."""
     found = Workspace().pool()
     slots = [[one["slot"], one["host"], _holder(one)] for one in found["slots"]]
     print_table(["slot", "host", "run"], slots)
+    if found["hosts_coming"]:
+        print(f"{found['hosts_coming']} more hosts were asked for")
+    for trouble in found["troubles"]:
+        print(trouble)
     if found["waiting"]:
         print()
         lines = [

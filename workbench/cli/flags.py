@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any, get_origin
+from collections.abc import Sequence
+from typing import Any, TypeVar, get_origin
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -13,6 +14,8 @@ from pydantic_core import PydanticUndefined
 from workbench.core.errors import SpecError, nearest_name
 from workbench.core.registry import Stage
 from workbench.core.spec import RUN_OPTIONS, Spec, field_fact
+
+AnySpec = TypeVar("AnySpec", bound=Spec)
 
 
 def parse_flags(stage: Stage, flags: list[str]) -> tuple[Spec, dict[str, Any]]:
@@ -23,42 +26,67 @@ def parse_flags(stage: Stage, flags: list[str]) -> tuple[Spec, dict[str, Any]]:
     Raises:
         SpecError: a flag is unknown (the nearest is told) or its value is not allowed.
     """
-    parser = _parser(stage)
+    command = f"workbench run {stage.name}"
+    parser = _parser(command, stage.help, stage.spec, "what to do")
+    _add_run_options(parser, stage)
+    given = _given(parser, flags, [*stage.spec.model_fields, *RUN_OPTIONS, "detach"])
+    how = {name: known.default for name, known in RUN_OPTIONS.items()}
+    how |= {name: given.pop(name) for name in _options_of(stage) if name in given}
+    how["detach"] = given.pop("detach", False)
+    return _spec(stage.spec, given), how
+
+
+def parse_spec_flags(command: str, help: str, spec: type[AnySpec], flags: list[str]) -> AnySpec:
+    """Return a Spec that is no stage's, from flags of which each is one field.
+
+    Raises:
+        SpecError: a flag is unknown (the nearest is told) or its value is not allowed.
+    """
+    parser = _parser(command, help, spec, "options")
+    return _spec(spec, _given(parser, flags, list(spec.model_fields)))
+
+
+def _given(
+    parser: argparse.ArgumentParser, flags: list[str], names: Sequence[str]
+) -> dict[str, Any]:
     known, unknown = parser.parse_known_args(flags)
     if unknown:
         name = unknown[0].lstrip("-").split("=")[0].replace("-", "_")
         raise SpecError(
-            f"{stage.name} has no flag {unknown[0]!r}",
-            where=f"workbench run {stage.name}",
-            next_step=nearest_name(
-                name, [*stage.spec.model_fields, *RUN_OPTIONS, "detach"]
-            ).replace("_", "-"),
+            f"{parser.prog.split()[-1]} has no flag {unknown[0]!r}",
+            where=parser.prog,
+            next_step=nearest_name(name, names).replace("_", "-"),
         )
-    given = {name: value for name, value in vars(known).items() if value is not None}
-    how = {name: known.default for name, known in RUN_OPTIONS.items()}
-    how |= {name: given.pop(name) for name in _options_of(stage) if name in given}
-    how["detach"] = given.pop("detach", False)
-    values = {
-        name: _value(stage.spec, name, text) if isinstance(text, str) else text
-        for name, text in given.items()
-    }
-    return stage.spec.parse(values), how
+    return {name: value for name, value in vars(known).items() if value is not None}
 
 
-def _parser(stage: Stage) -> argparse.ArgumentParser:
+def _spec(spec: type[AnySpec], given: dict[str, Any]) -> AnySpec:
+    return spec.parse(
+        {
+            name: _value(spec, name, text) if isinstance(text, str) else text
+            for name, text in given.items()
+        }
+    )
+
+
+def _parser(command: str, help: str, spec: type[Spec], title: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=f"workbench run {stage.name}",
-        description=stage.help,
+        prog=command,
+        description=help,
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    what = parser.add_argument_group("what to do")
-    for name, field in stage.spec.model_fields.items():
+    what = parser.add_argument_group(title)
+    for name, field in spec.model_fields.items():
         default = field.get_default(call_default_factory=True)
         shown = "required" if default is PydanticUndefined else f"default {_shown(default)}"
         unit = field_fact(field, "unit")
         text = f"{field.description} [{unit + ', ' if unit else ''}{shown}]".replace("%", "%%")
         what.add_argument(_flag(name), dest=name, metavar=_metavar(field.annotation), help=text)
+    return parser
+
+
+def _add_run_options(parser: argparse.ArgumentParser, stage: Stage) -> None:
     how = parser.add_argument_group("how to run it")
     for name in _options_of(stage):
         known = RUN_OPTIONS[name]
@@ -66,7 +94,6 @@ def _parser(stage: Stage) -> argparse.ArgumentParser:
             _flag(name), dest=name, type=known.read, metavar=known.metavar, help=known.help
         )
     how.add_argument("--detach", action="store_true", help="return at once; the run goes on")
-    return parser
 
 
 def _options_of(stage: Stage) -> list[str]:

@@ -17,6 +17,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if words[:1] == ["run"] and len(words) > 1 and not words[1].startswith("-"):
             return commands.run_stage(words[1], words[2:])
+        if words[:2] == ["pool", "use"] and len(words) > 2 and not words[2].startswith("-"):
+            return commands.use_pool(words[2], words[3:])
         options = _parser().parse_args(words)
         code: int = options.command(options)
     except WorkbenchError as error:
@@ -116,6 +118,10 @@ def _add_pool(parser: argparse.ArgumentParser) -> None:
     leaf.add_argument("--slots", type=int, metavar="NUMBER",
                       help="with so many slots (default: those of the pool)")  # fmt: skip
     leaf.set_defaults(command=commands.show_forecast)
+    help = "choose where the pool's hosts come from: workbench pool use PROVIDER --help"
+    leaf = verbs.add_parser("use", help=help, description=help)
+    leaf.add_argument("provider", nargs="?", help="without one they are listed")
+    leaf.set_defaults(command=commands.list_providers)
 
 
 def _add_pipeline(parser: argparse.ArgumentParser) -> None:

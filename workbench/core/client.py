@@ -1,7 +1,8 @@
-"""The client of a workspace's daemon: JSON over loopback HTTP, with nothing to install.
+"""The client of a workspace's daemon: JSON over HTTP, with nothing to install.
 
-Kernel, command line, papermill and workers all speak through it. It needs only the standard
-library, as it is loaded wherever ``import workbench`` is used.
+On the daemon's own host that is loopback; where a pool has other hosts it is TLS. Kernel, command
+line, papermill and workers all speak through it. It needs only the standard library, as it is
+loaded wherever ``import workbench`` is used.
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from workbench.core.errors import ResourceError, error_from_json
+from workbench.core.tls import client_context
 
 ENDPOINT_FILE = "daemon.json"
 REFUSAL_FILE = "daemon.error.json"
@@ -35,22 +38,30 @@ _AGAIN_SECONDS = 0.3
 RUN_PATIENCE_SECONDS = 600.0
 
 
+class Location(NamedTuple):
+    """Where a daemon listens."""
+
+    url: str
+    token: str
+    root: Path | None = None  # the workspace's folder: its certificate is there, if there is one
+
+
 class Endpoint(Protocol):
     """Where a daemon listens: found again before each retry."""
 
-    def locate(self) -> tuple[str, str]:
-        """Return ``(url, token)`` of a daemon that should answer, starting one if need be."""
+    def locate(self) -> Location:
+        """Return a daemon that should answer, after starting one if need be."""
 
 
 class FixedEndpoint:
     """A daemon that is known to run, as a worker knows its own."""
 
-    def __init__(self, url: str, token: str) -> None:
-        self.url, self.token = url, token
+    def __init__(self, url: str, token: str, root: Path | None = None) -> None:
+        self.url, self.token, self.root = url, token, root
 
-    def locate(self) -> tuple[str, str]:
+    def locate(self) -> Location:
         """Return the address given."""
-        return self.url, self.token
+        return Location(self.url, self.token, self.root)
 
 
 class FileEndpoint:
@@ -62,14 +73,14 @@ class FileEndpoint:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def locate(self) -> tuple[str, str]:
+    def locate(self) -> Location:
         """Return the address in the file.
 
         Raises:
             OSError: there is none at the moment.
         """
         found = json.loads((self.root / ENDPOINT_FILE).read_text())
-        return found["url"], found["token"]
+        return Location(found["url"], found["token"], self.root)
 
 
 class WorkspaceEndpoint:
@@ -79,7 +90,7 @@ class WorkspaceEndpoint:
         self.root = root
         self._starting = threading.Lock()
 
-    def locate(self) -> tuple[str, str]:
+    def locate(self) -> Location:
         """Return the address of the running daemon, after starting one when there is none.
 
         Raises:
@@ -87,10 +98,11 @@ class WorkspaceEndpoint:
         """
         with self._starting:  # one start for all threads of this process
             found = running_daemon(self.root)
-            if found is not None and _end_if_stopped(found["pid"]):
+            is_here = found is not None and _is_of_this_host(found)
+            if found is not None and is_here and _end_if_stopped(found["pid"]):
                 found = None
             found = found or self._start_and_wait()
-        return found["url"], found["token"]
+        return Location(found["url"], found["token"], self.root)
 
     def _start(self) -> subprocess.Popen[bytes]:
         try:
@@ -146,13 +158,33 @@ class WorkspaceEndpoint:
 
 
 def running_daemon(root: Path) -> dict[str, Any] | None:
-    """Return ``{url, token, pid, version}`` of the workspace's daemon, None if it is not alive."""
+    """Return ``{url, token, pid, host, version}`` of the workspace's daemon, None without one.
+
+    Of one on another host nobody here can say whether it lives: it is taken to.
+    """
     try:
         found: dict[str, Any] = json.loads((root / ENDPOINT_FILE).read_text())
+        if not _is_of_this_host(found):
+            return found
         os.kill(found["pid"], 0)
     except (OSError, ValueError, TypeError, LookupError):
         return None
     return found if is_daemon(found["pid"], root) else None
+
+
+def has_ended(found: dict[str, Any], root: Path) -> bool:
+    """Whether a daemon that ``running_daemon`` has found is no more."""
+    if not _is_of_this_host(found):
+        return running_daemon(root) is None
+    try:
+        os.kill(found["pid"], 0)
+    except ProcessLookupError:
+        return True
+    return not is_daemon(found["pid"], root)
+
+
+def _is_of_this_host(found: dict[str, Any]) -> bool:
+    return bool(found.get("host", socket.gethostname()) == socket.gethostname())
 
 
 def _see_to(process: subprocess.Popen[bytes]) -> None:
@@ -229,6 +261,10 @@ class _Connection(http.client.HTTPConnection):
         self.close()
 
 
+class _EncryptedConnection(http.client.HTTPSConnection, _Connection):
+    """The same between hosts."""
+
+
 class Client:
     """Requests to a daemon; errors come back as the WorkbenchErrors they were there.
 
@@ -291,11 +327,7 @@ class Client:
                 # From the first failure on: a daemon that stands still is found out only then.
                 deadline = deadline or time.monotonic() + self._patience_seconds
                 if time.monotonic() >= deadline:
-                    raise ResourceError(
-                        f"The daemon does not answer: {error}",
-                        where="daemon",
-                        next_step="See daemon.log in the workspace; then: workbench up",
-                    ) from error
+                    raise _no_answer(self._endpoint, error) from error
                 time.sleep(0.05)
 
     def _send(self, method: str, path: str, payload: bytes | None) -> tuple[int, Any, float]:
@@ -326,13 +358,9 @@ class Client:
     def _connection(self) -> tuple[http.client.HTTPConnection, str]:
         """Return this thread's open connection, opening one when there is none."""
         if getattr(self._local, "connection", None) is None:
-            url, token = self._endpoint.locate()
-            parts = urlsplit(url)
-            assert parts.hostname is not None
-            self._local.connection = _Connection(
-                parts.hostname, parts.port, timeout=_REQUEST_SECONDS
-            )
-            self._local.token = token
+            location = self._endpoint.locate()
+            self._local.connection = _open_connection(location)
+            self._local.token = location.token
         return self._local.connection, self._local.token
 
     def _drop(self) -> None:
@@ -340,3 +368,31 @@ class Client:
         if connection is not None:
             connection.close()
         self._local.connection = None
+
+
+def _no_answer(endpoint: Endpoint, error: Exception) -> ResourceError:
+    next_step = "See daemon.log in the workspace; then: workbench up"
+    root: Path | None = getattr(endpoint, "root", None)
+    found = running_daemon(root) if root is not None else None
+    if root is not None and found is not None and not _is_of_this_host(found):
+        next_step = (
+            f"The daemon runs on the host {found['host']}: use the workspace there, or if that "
+            f"host is gone for good, delete {root / ENDPOINT_FILE}."
+        )
+    return ResourceError(
+        f"The daemon does not answer: {error}", where="daemon", next_step=next_step
+    )
+
+
+def _open_connection(location: Location) -> http.client.HTTPConnection:
+    parts = urlsplit(location.url)
+    assert parts.hostname is not None
+    if parts.scheme != "https":
+        return _Connection(parts.hostname, parts.port, timeout=_REQUEST_SECONDS)
+    assert location.root is not None, "only a workspace's folder holds its certificate"
+    return _EncryptedConnection(
+        parts.hostname,
+        parts.port,
+        timeout=_REQUEST_SECONDS,
+        context=client_context(location.root),
+    )

@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict
 from workbench.core.artifact import Artifact, Draft
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from socket import socket
+
     from workbench.core.client import Client
 
 
@@ -32,6 +35,7 @@ class Outputs(BaseModel):
 
 
 PartWriter = Callable[[Path, Any], None]
+HostFunction = Callable[["socket", Any], None]
 
 
 def bind_part(write: PartWriter, value: Any) -> Callable[[Path], None]:
@@ -46,7 +50,9 @@ class RunContext(Protocol):
     term: int  # which attempt this is; grows by one with each start
     num_workers: int  # pool slots given to this run
     threads_per_worker: int
-    folder: Path  # scratch of this run, kept between its attempts
+    slots: list[str]  # of the workers, each HOST/NUMBER; the first is this process's own
+    address: str  # of this host for the others; 127.0.0.1 where all hosts are this machine
+    folder: Path  # scratch of this run, kept between its attempts; every host sees it
 
     def log(self, message: str, **facts: Any) -> None:
         """Write one line to the run's journal."""
@@ -84,6 +90,20 @@ class RunContext(Protocol):
 
         Returns:
             The folders, in the order of ``parts``.
+        """
+
+    def on_hosts(
+        self, function: HostFunction, values: Mapping[str, Any]
+    ) -> AbstractContextManager[dict[str, socket]]:
+        """Have ``function(connection, value)`` called on other hosts of the run's workers.
+
+        ``values`` has the hosts and what the function is told on each. It is a function of a
+        module, called in a process of its own, which ends with it. Within the ``with`` block the
+        other ends of the connections are there by host; leaving it closes them. For work that needs
+        all workers at once; ``checkpoint_each`` does for the rest.
+
+        Raises:
+            ResourceError: a host does not answer.
         """
 
     def checkpoints(self) -> dict[str, Path]:

@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.artifact import Artifact, Draft, seal
-from workbench.core.context import PartWriter, bind_part
+from workbench.core.context import HostFunction, PartWriter, bind_part
 from workbench.core.errors import BugError, DataError, RunCancelled, RunPaused
 from workbench.core.registry import stage_of
 from workbench.core.spec import Spec
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from workbench.core.client import Client
 
 
@@ -35,6 +37,7 @@ class FolderRun:
     term = 1
     num_workers = 1
     threads_per_worker = 1
+    address = "127.0.0.1"
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class FolderRun:
         self.inputs = dict(inputs or {})
         self.pause_after = pause_after
         self.num_workers = num_workers
+        self.slots = [f"here/{number}" for number in range(num_workers)]
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.num_written_checkpoints = 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -95,6 +99,11 @@ class FolderRun:
             self.progress(number, len(parts), unit, note)
             folders.append(self.checkpoint(key, bind_part(write, value)))
         return folders
+
+    def on_hosts(
+        self, function: HostFunction, values: Mapping[str, Any]
+    ) -> AbstractContextManager[dict[str, socket]]:
+        return nullcontext({})
 
     def checkpoints(self) -> dict[str, Path]:
         folder = self.folder / "checkpoints"

@@ -43,18 +43,18 @@ class Workers:
         return str(self.wish)
 
 
-def parse_workers(wish: object) -> Workers:
-    """Read a number, or a range as text; an end that is left open is 1, or 1024.
+def parse_workers(wish: object, fewest: int = 1) -> Workers:
+    """Read a number, or a range as text; an end that is left open is ``fewest``, or 1024.
 
     Raises:
         SpecError: it is neither, its ends are in the wrong order, or one is out of bounds.
     """
     told = f"{wish!r:.80}"
-    least, most = _ends(wish, told)
+    least, most = _ends(wish, told, fewest)
     for end in (least, most):
-        if not 1 <= end <= MOST_WORKERS:
+        if not fewest <= end <= MOST_WORKERS:
             raise SpecError(
-                f"{told} is not within 1 to {MOST_WORKERS} workers",
+                f"{told} is not within {fewest} to {MOST_WORKERS} workers",
                 where="workers",
                 next_step=f"{_HOW_TO} With an open end, 1.. takes what is there.",
             )
@@ -80,7 +80,7 @@ def read_wish(wish: object) -> int | str:
     return parse_workers(wish).wish
 
 
-def _ends(wish: object, told: str) -> tuple[int, int]:
+def _ends(wish: object, told: str, fewest: int) -> tuple[int, int]:
     if isinstance(wish, int) and not isinstance(wish, bool):
         return wish, wish
     if isinstance(wish, str):
@@ -88,16 +88,22 @@ def _ends(wish: object, told: str) -> tuple[int, int]:
             return int(number[1]), int(number[1])
         ends = _RANGE.fullmatch(wish)
         if ends and (ends[1] or ends[2]):
-            return int(ends[1] or 1), int(ends[2] or MOST_WORKERS)
+            return int(ends[1] or fewest), int(ends[2] or MOST_WORKERS)
     raise SpecError(f"{told} is no number of workers", where="workers", next_step=_HOW_TO)
 
 
-def _checked(wish: object) -> int | str:
+def _checked(wish: object, fewest: int = 1) -> int | str:
     try:
-        return read_wish(wish)
+        return parse_workers(wish, fewest).wish
     except SpecError as error:
         raise ValueError(f"{error.what}. {error.next_step}") from error
 
 
+def _checked_hosts(wish: object) -> int | str:
+    return _checked(wish, fewest=0)
+
+
 # What a person may give; a Spec's field of this type is checked.
 WorkersWish = Annotated[int | str, BeforeValidator(_checked)]
+# The same of hosts, of which there may be none at times: ``"0..10"``.
+HostsWish = Annotated[int | str, BeforeValidator(_checked_hosts)]

@@ -9,16 +9,22 @@ import logging
 import os
 import secrets
 import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench import __version__
 from workbench.core.client import ENDPOINT_FILE, REFUSAL_FILE
 from workbench.core.disk import write_private
-from workbench.core.errors import WorkbenchError, error_from_exception
+from workbench.core.errors import ResourceError, WorkbenchError, error_from_exception
+from workbench.core.tls import certificate_file
+from workbench.pool.addresses import LOOPBACK, own_address
+
+if TYPE_CHECKING:
+    from workbench.daemon.settings import Settings
 
 LOG = logging.getLogger("workbench.daemon")
 
@@ -63,30 +69,33 @@ def _serve(root: Path) -> None:
     from workbench.daemon.api import make_app
     from workbench.daemon.service import Service
     from workbench.daemon.settings import settings_from_environment
+    from workbench.pool.providers.registry import read_pool
 
     # Taken out: the URL may hold a password, and nothing that the daemon starts opens the database.
     url = os.environ.pop("WORKBENCH_DATABASE", None)
     settings = settings_from_environment()
+    pool = read_pool(root)
     database = open_database(root, url)
-    # asyncio turns Nagle's delay (40 ms an answer) off only where the protocol is named.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.bind(("127.0.0.1", 0))
-    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    listener, address = _listen(settings, is_public=pool.has_other_hosts)
     token = secrets.token_urlsafe(32)
-    service = Service(root, database, settings)
+    service = Service(root, database, settings, pool)
     app = make_app(service, token)
     server = uvicorn.Server(
         uvicorn.Config(
-            app, log_level="warning", access_log=False, timeout_graceful_shutdown=3, lifespan="on"
+            app, log_level="warning", access_log=False, timeout_graceful_shutdown=3, lifespan="on",
+            **(_certificate_options(root) if pool.has_other_hosts else {}),
         )
-    )
+    )  # fmt: skip
 
     failures: list[Exception] = []
 
     @asynccontextmanager
     async def lifespan(_app: Any) -> AsyncIterator[None]:
         service.bell.attach()
-        endpoint = {"url": address, "token": token, "pid": os.getpid(), "version": __version__}
+        endpoint = {
+            "url": address, "token": token, "pid": os.getpid(), "host": socket.gethostname(),
+            "version": __version__,
+        }  # fmt: skip
         try:
             service.start(stop=lambda: setattr(server, "should_exit", True))
             write_private(root / ENDPOINT_FILE, json.dumps(endpoint))
@@ -105,6 +114,41 @@ def _serve(root: Path) -> None:
         database.close()
     if failures:
         raise failures[0]
+
+
+def _listen(settings: Settings, *, is_public: bool) -> tuple[socket.socket, str]:
+    """Return a socket for the daemon, and its URL: on loopback unless the pool has other hosts.
+
+    Raises:
+        ResourceError: this host has no address for them, or not the one it was told.
+    """
+    # asyncio turns Nagle's delay (40 ms an answer) off only where the protocol is named.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    if not is_public:
+        listener.bind((LOOPBACK, 0))
+        return listener, f"http://{LOOPBACK}:{listener.getsockname()[1]}"
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    host = settings.host or own_address()
+    try:
+        listener.bind((host, settings.port))
+    except OSError as error:
+        raise ResourceError(
+            f"The daemon cannot listen at {host}:{settings.port}: {error.strerror}",
+            where="environment",
+            next_step="Set WORKBENCH_HOST to an address of this host that the pool's hosts reach; "
+            "with a port (10.0.0.1:7788) to one that is free.",
+        ) from error
+    return listener, f"https://{host}:{listener.getsockname()[1]}"
+
+
+def _certificate_options(root: Path) -> dict[str, Any]:
+    """Return the options of a server that speaks with holders of the certificate alone."""
+    certificate = certificate_file(root)
+    return {
+        "ssl_certfile": certificate,
+        "ssl_ca_certs": str(certificate),
+        "ssl_cert_reqs": ssl.CERT_REQUIRED,
+    }
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ import time
 from collections import Counter
 from typing import Any
 
+from workbench.daemon.pool_keeper import Pool
 from workbench.dispatch.dispatcher import Dispatcher
 from workbench.pool.agents import Agents
-from workbench.pool.local import HOME, LocalPool
+from workbench.pool.holdings import HOME, agent_of
 from workbench.queue.forecast import Estimate, forecast
 from workbench.queue.policy.values import Group, WaitingRun
 from workbench.queue.store import RunStore
@@ -20,9 +21,7 @@ _LEAST_LEFT = 0.1  # of the typical time: some runs take longer than that
 class PoolView:
     """Answers questions about the pool; changes nothing."""
 
-    def __init__(
-        self, store: RunStore, pool: LocalPool, agents: Agents, dispatcher: Dispatcher
-    ) -> None:
+    def __init__(self, store: RunStore, pool: Pool, agents: Agents, dispatcher: Dispatcher) -> None:
         self._store = store
         self._pool = pool
         self._agents = agents
@@ -51,6 +50,8 @@ class PoolView:
         return {
             "slots": slots,
             "most_slots": self._pool.num_slots,
+            "hosts_coming": self._pool.provider.num_coming(),
+            "troubles": self._pool.provider.troubles(),
             "running": [self._described(run_id, n) for run_id, n in Counter(busy.values()).items()],
             "waiting": waiting,
         }
@@ -58,20 +59,21 @@ class PoolView:
     def _described_slots(self, busy: dict[str, str]) -> list[dict[str, Any]]:
         found = {agent["agent"]: agent for agent in self._agents.found()}
         draining = self._agents.draining()
-        slots: dict[str, dict[str, Any]] = {}
-        for name in {HOME: None, **dict.fromkeys(sorted(found))}:
-            agent = found.get(name)
-            num_slots = agent["slots"] if agent else self._pool.size.least
-            for number in range(num_slots):
-                slot = f"{name}/{number}"
-                slots[slot] = {
+        reported = [f"{name}/{n}" for name in sorted(found) for n in range(found[name]["slots"])]
+        slots = []
+        for slot in {**dict.fromkeys(self._pool.expected_slots), **dict.fromkeys(reported)}:
+            agent = found.get(agent_of(slot))
+            slots.append(
+                {
                     "slot": slot,
                     "host": agent["host"] if agent else HOME,
+                    "pid": agent["pid"] if agent else None,
                     "alive": bool(agent and agent["alive"]),
-                    "draining": name in draining,
+                    "draining": agent_of(slot) in draining,
                     "run_id": busy.get(slot),
                 }
-        return list(slots.values())
+            )
+        return slots
 
     def _described(self, run_id: str, num_slots: int) -> dict[str, Any]:
         run = self._store.run(run_id)
@@ -110,8 +112,7 @@ class PoolView:
 
     def _slots(self) -> dict[str, str]:
         """Return every slot there should be, with its host."""
-        expected = {f"{HOME}/{number}": HOME for number in range(self._pool.size.least)}
-        return self._agents.slots() or expected
+        return self._agents.slots() or dict.fromkeys(self._pool.expected_slots, HOME)
 
     def _running(self) -> list[tuple[WaitingRun, float]]:
         """Return the runs that hold slots, and for how many seconds each has run."""

@@ -29,14 +29,15 @@ from workbench.core.registry import load_stage
 from workbench.daemon.bell import Bell
 from workbench.daemon.deployments import Deployments
 from workbench.daemon.keeping import Keeping
-from workbench.daemon.pool_size import PoolKeeper
+from workbench.daemon.pool_keeper import Pool, PoolKeeper
 from workbench.daemon.pool_view import PoolView
 from workbench.daemon.settings import Settings
 from workbench.daemon.submission import make_submission, read_inputs
 from workbench.dispatch.dispatcher import Dispatcher
 from workbench.pool.agents import Agents, Report
 from workbench.pool.holdings import Answer
-from workbench.pool.local import LocalPool
+from workbench.pool.providers.local import LocalPool
+from workbench.pool.providers.provider import PoolSpec
 from workbench.queue.states import RunState
 from workbench.queue.store import RunStore
 
@@ -48,7 +49,15 @@ _DATABASE_AGAIN_SECONDS = 1.0
 class Service:
     """One workspace's services."""
 
-    def __init__(self, root: Path, database: Database, settings: Settings) -> None:
+    def __init__(
+        self, root: Path, database: Database, settings: Settings, pool: PoolSpec | None = None
+    ) -> None:
+        """Put the parts together; without ``pool`` it has the cores of this host.
+
+        Raises:
+            ResourceError: the pool's provider cannot be used here.
+        """
+        pool = pool or LocalPool()
         self.root = root
         self.bell = Bell()
         url_of_artifacts = settle_url(root, settings.artifacts, has_artifacts(database))
@@ -58,18 +67,20 @@ class Service:
         )
         self.keeping = Keeping(root, self.store, self.artifact_store)
         self.agents = Agents()
-        self.pool = LocalPool(root, self.agents, settings.size)
+        self.pool = Pool(root, self.agents, pool)
         self.deployments = Deployments(self.store, root / "deployments", self.artifact_store)
         self.dispatcher = Dispatcher(
             self.store,
             self.agents,
             lambda: self.pool.num_slots,
-            root / "runs",
+            root,
             self._make_order,
             self.bell.ring,
             settings.stop_seconds,
         )
-        self.pool_keeper = PoolKeeper(self.pool, self.agents, self.dispatcher, settings.limits)
+        self.pool_keeper = PoolKeeper(
+            self.pool, self.agents, self.dispatcher, settings.grow_seconds, settings.shrink_seconds
+        )
         self.pool_view = PoolView(self.store, self.pool, self.agents, self.dispatcher)
         self.pool_state = "starting"
         self._idle_seconds = settings.idle_minutes * 60

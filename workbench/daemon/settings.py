@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import os
 from dataclasses import dataclass
 
 from workbench.catalog.artifact_store import wanted_url
 from workbench.core.errors import ResourceError
-from workbench.pool.local import PoolSize, wished_size
-from workbench.queue.policy.size import SizeLimits
 
 
 @dataclass(frozen=True)
 class Settings:
     """How a daemon runs; each is set by a variable of the environment."""
 
-    size: PoolSize  # WORKBENCH_SLOTS: runs at a time
     idle_minutes: float = 30.0  # WORKBENCH_IDLE_MINUTES: with nothing to do before it stops
     stop_seconds: float = 20.0  # WORKBENCH_STOP_SECONDS: for a run to heed a pause or cancel
     grow_seconds: float = 5.0  # WORKBENCH_GROW_SECONDS: that a run waits before the pool grows
     shrink_seconds: float = 60.0  # WORKBENCH_SHRINK_SECONDS: with too many slots before it shrinks
+    host: str = ""  # WORKBENCH_HOST: this host's address for the others of its pool
+    port: int = 0  # behind a colon in WORKBENCH_HOST: where the daemon listens; 0: anywhere
     artifacts: str = ""  # WORKBENCH_ARTIFACTS: a URL, where they are not in the workspace's folder
-
-    @property
-    def limits(self) -> SizeLimits:
-        """Within what the pool grows and shrinks."""
-        size = self.size
-        return SizeLimits(1, size.most_hosts, size.least, self.grow_seconds, self.shrink_seconds)
 
 
 def settings_from_environment() -> Settings:
@@ -36,13 +30,32 @@ def settings_from_environment() -> Settings:
     Raises:
         ResourceError: a variable is no number, or not one that makes sense.
     """
+    host, port = _host_and_port()
     return Settings(
-        size=wished_size(),
+        host=host,
+        port=port,
         idle_minutes=_positive("WORKBENCH_IDLE_MINUTES", Settings.idle_minutes),
         stop_seconds=_positive("WORKBENCH_STOP_SECONDS", Settings.stop_seconds),
         grow_seconds=_positive("WORKBENCH_GROW_SECONDS", Settings.grow_seconds),
         shrink_seconds=_positive("WORKBENCH_SHRINK_SECONDS", Settings.shrink_seconds),
         artifacts=wanted_url(),
+    )
+
+
+def _host_and_port() -> tuple[str, int]:
+    text = os.environ.get("WORKBENCH_HOST", "")
+    host, _, port = text.partition(":")
+    try:
+        if text:
+            ipaddress.IPv4Address(host)
+        if int(port or 0) in range(1 << 16):
+            return host, int(port or 0)
+    except ValueError:
+        pass
+    raise ResourceError(
+        f"WORKBENCH_HOST={text!r} is no address",
+        where="environment",
+        next_step="Give this host's IPv4 address, with a port or without: 10.0.0.1:7788.",
     )
 
 

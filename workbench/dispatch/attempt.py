@@ -24,14 +24,17 @@ from workbench.core.errors import (
 from workbench.core.registry import load_stage
 from workbench.dispatch.context import RemoteRun
 from workbench.pool.forks import AGENT_VARIABLE
+from workbench.pool.gpus import take_gpu
 
 
-def attempt_process(order: dict[str, Any], _events: int, *, forked: bool) -> int:
+def attempt_process(order: dict[str, Any], _descriptors: list[int], *, forked: bool) -> int:
     """Be the process of one attempt; what the stage starts finds this workspace and this run."""
     del forked
     os.environ["WORKBENCH_WORKSPACE"] = order["workspace"]
     os.environ["WORKBENCH_PARENT_RUN"] = order["run_id"]
     os.environ[AGENT_VARIABLE] = order["agent"]
+    for slot in order["slots"][:1]:
+        take_gpu(slot)
     if order["threads_per_worker"] > 1:
         from threadpoolctl import threadpool_limits
 

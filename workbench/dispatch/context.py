@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,13 @@ from urllib.parse import quote
 from workbench.catalog.artifact_store import ArtifactStore, localised, open_artifact_store
 from workbench.core.artifact import Artifact, Draft, flush_entry
 from workbench.core.client import RUN_PATIENCE_SECONDS, Client, FileEndpoint
-from workbench.core.context import PartWriter
-from workbench.core.errors import RunCancelled, RunPaused, WorkbenchError
+from workbench.core.context import HostFunction, PartWriter
+from workbench.core.errors import Cause, ResourceError, RunCancelled, RunPaused, WorkbenchError
 from workbench.core.json_text import plain
 from workbench.dispatch.parts import PartMaker, write_part
-from workbench.pool.crew import Crew
+from workbench.pool.addresses import LOOPBACK
+from workbench.pool.crew import Crew, WorkerLost
+from workbench.pool.holdings import HOME, agent_of
 
 _REPORT_SECONDS = 0.2
 _WISH_SECONDS = 20.0  # before the question is asked anew
@@ -36,7 +40,8 @@ class RemoteRun:
         self.run_id: str = order["run_id"]
         self.term: int = order["term"]
         self.num_workers: int = max(1, len(order["slots"]))
-        self._other_slots: list[str] = order["slots"][1:]
+        self.slots: list[str] = order["slots"] or [f"{HOME}/0"]
+        self.address: str = order["here"]
         self.threads_per_worker: int = order["threads_per_worker"]
         self.folder = Path(order["folder"])
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -119,10 +124,33 @@ class RemoteRun:
                 self.progress(num_there + num_done, len(parts), unit, note)
                 return self.should_pause or self.cancelled
 
-            with Crew(self._other_slots, self._invite) as crew:
+            with self._crew(self.slots[1:]) as crew:
                 PartMaker(missing, write, self._partial_folder, self._settle).make(crew, between)
             self.stop_if_asked()
         return [self.checkpoints()[key] for key in parts]
+
+    @contextmanager
+    def on_hosts(
+        self, function: HostFunction, values: Mapping[str, Any]
+    ) -> Iterator[dict[str, socket.socket]]:
+        """Have a function called on other hosts of the run, with a connection to here."""
+        leading = {agent_of(slot): slot for slot in reversed(self.slots)}
+        slots = {host: leading[host] for host in values}
+        with self._crew(list(slots.values())) as crew:
+            try:
+                lines = {h: crew.lend(slot, function, values[h]) for h, slot in slots.items()}
+            except WorkerLost as error:
+                raise ResourceError(
+                    f"The host {agent_of(str(error))} is out of reach",
+                    where=f"run {self.run_id}",
+                    next_step="Resume the run: it goes on, on hosts that can be reached.",
+                    cause=Cause.RANK_KILLED,
+                ) from error
+            yield lines
+
+    def _crew(self, slots: list[str]) -> Crew:
+        is_alone = {agent_of(slot) for slot in slots} <= {agent_of(self.slots[0])}
+        return Crew(slots, self._invite, self._workspace, LOOPBACK if is_alone else self.address)
 
     def _invite(self, address: str, slots: list[str]) -> None:
         self.daemon_client.post(f"{self._route}/helpers", {"address": address, "slots": slots})

@@ -18,8 +18,7 @@ from workbench.core.errors import SpecError, WorkbenchError
 from workbench.dispatch.allocation import Allocation
 from workbench.dispatch.attempt import clear_unfinished
 from workbench.pool.agents import Agents
-from workbench.pool.holdings import agent_of
-from workbench.pool.local import HOME
+from workbench.pool.holdings import HOME, agent_of
 from workbench.queue.policy.scheduler import Standing
 from workbench.queue.policy.size import Demand
 from workbench.queue.policy.values import Preempt, Start, WaitingRun
@@ -63,7 +62,7 @@ class Dispatcher:
         store: RunStore,
         agents: Agents,
         num_slots: Callable[[], int],
-        runs_folder: Path,
+        workspace: Path,
         make_order: Callable[[dict[str, Any], tuple[str, ...]], dict[str, Any]],
         announce: Callable[[], None],
         stop_seconds: float,
@@ -71,7 +70,7 @@ class Dispatcher:
         self._store = store
         self._agents = agents
         self._num_slots = num_slots
-        self._runs_folder = runs_folder
+        self._workspace = workspace
         self._make_order = make_order
         self._announce = announce
         self._stop_seconds = stop_seconds
@@ -137,10 +136,10 @@ class Dispatcher:
             if attempt is None or attempt.term != term or not {*slots} <= {*attempt.slots}:
                 raise SpecError(f"Attempt {run_id}/{term} does not hold {slots}", where="slots")
             for slot in slots:
-                argument = {"address": address, "slot": slot}
+                argument = {"address": address, "slot": slot, "workspace": str(self._workspace)}
                 order = {"call": _HELPER, "name": "wb-helper", "argument": argument}
                 # One address is one crew; the words of a key are between slashes.
-                key = f"{attempt.key}/{slot.replace('/', '.')}/{Path(address).parent.name}"
+                key = f"{attempt.key}/{slot.replace('/', '.')}/{address.replace('/', '.')}"
                 self._agents.start(key, agent_of(slot), order)
         self._announce()
 
@@ -249,7 +248,7 @@ class Dispatcher:
     def _new_attempt(
         self, run_id: str, term: int, slots: tuple[str, ...], *, is_adopted: bool = False
     ) -> LiveAttempt:
-        attempt = LiveAttempt(run_id, term, slots, self._runs_folder / run_id, is_adopted)
+        attempt = LiveAttempt(run_id, term, slots, self._workspace / "runs" / run_id, is_adopted)
         with self._lock:
             self._live[run_id] = attempt
         return attempt

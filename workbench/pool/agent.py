@@ -1,8 +1,9 @@
 """The agent: the one process of a pool on a host, and the parent of all that works there.
 
 ``python -m workbench.pool.agent --workspace FOLDER --name NAME --slots N`` is what a provider
-starts on a host. It reports to the daemon what it has and is told what it should have. Attempts and
-their helpers are forked from a zygote; for ranks it keeps others, which have torch loaded.
+starts on a host. It finds the daemon by the workspace's folder, which every host of a pool sees,
+reports to it what it has and is told what it should have. Attempts and their helpers are forked
+from a zygote; for ranks it keeps others, which have torch loaded.
 
 A daemon that dies is not noticed by what works here: the agent goes on, and (with ``--home``, on
 the daemon's own host) starts the next daemon. Only when its lease has lapsed does it end
@@ -26,17 +27,20 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from workbench import __version__
 from workbench.core.client import (
     Client,
     Endpoint,
     FileEndpoint,
+    Location,
     WorkspaceEndpoint,
     running_daemon,
 )
 from workbench.core.errors import WorkbenchError
-from workbench.pool.dask_mirror import DaskMirror
+from workbench.pool.addresses import LOOPBACK, address_towards
+from workbench.pool.dask_mirror import DaskMirror, GuestMirror, Mirror, NoMirror
 from workbench.pool.forks import (
     Forks,
     ZygoteDoor,
@@ -66,10 +70,22 @@ _LEARNS = (
 class Agent:
     """What works on this host, kept in step with what the daemon wants."""
 
-    def __init__(self, root: Path, name: str, num_slots: int, *, is_home: bool) -> None:
+    def __init__(
+        self,
+        root: Path,
+        name: str,
+        num_slots: int,
+        *,
+        is_home: bool = False,
+        mirror: Mirror | None = None,
+        host_lives: int | None = None,
+    ) -> None:
+        """Prepare to work; ``host_lives`` is a pipe that ends with the process to outlive never."""
         self._root = root
+        self._host_lives = host_lives
         self._name = name
         self._num_slots = num_slots
+        self._here = LOOPBACK  # this host's address, as the daemon is reached from it
         self._incarnation = secrets.token_hex(8)
         endpoint: Endpoint = _HomeEndpoint(root) if is_home else FileEndpoint(root)
         self._client = Client(endpoint, patience_seconds=0.0)
@@ -87,7 +103,7 @@ class Agent:
         self._stopping = False
         self._stopped = StoppedProcesses()
         self._looked_at = 0.0
-        self._dask = DaskMirror(root, name, num_slots, is_home=is_home)
+        self._dask = mirror or NoMirror()
         self._widths: dict[str, int] = {}  # slots here of each attempt
         self._folder = runtime_folder()
         self._doors: dict[str, ZygoteDoor] = {}
@@ -107,7 +123,10 @@ class Agent:
         os.set_blocking(self._wake, False)
         self._selector.register(self._woken, selectors.EVENT_READ, None)
         self._selector.register(self._askers, selectors.EVENT_READ, None)
+        if self._host_lives is not None:
+            self._selector.register(self._host_lives, selectors.EVENT_READ, None)
         self._ensure_attempts()
+        self._find_daemon()
         threading.Thread(target=self._listen, daemon=True).start()
         threading.Thread(target=self._tell, daemon=True).start()
         try:
@@ -157,14 +176,23 @@ class Agent:
         except WorkbenchError as error:
             LOG.debug("%s", error)
             return False
+        self._find_daemon()
         self._answers.put((sent_at, sent, Answer.from_json(answer)))
         self._ring()
         return True
 
+    def _find_daemon(self) -> None:
+        """Note by which address this host is known to the others."""
+        with suppress(OSError, ValueError, TypeError, LookupError):  # there is none at the moment
+            url = FileEndpoint(self._root).locate().url
+            self._here = address_towards(urlsplit(url).hostname or LOOPBACK)
+
     # -- the loop ---------------------------------------------------------------------------------
 
     def _answer(self, source: Any) -> None:
-        if source == self._woken:
+        if self._host_lives is not None and source == self._host_lives:
+            self._stopping = not os.read(self._host_lives, MOST_BYTES)
+        elif source == self._woken:
             os.read(self._woken, MOST_BYTES)
             while not self._answers.empty():
                 self._obey(*self._answers.get())
@@ -219,7 +247,7 @@ class Agent:
             self._kill(number)
         if self._daemon_watch is not None:
             self._daemon_watch.look()
-        self._dask.look(self._widths)
+        self._dask.look(self._widths, self._here)
         self._ensure_attempts()
 
     # -- processes --------------------------------------------------------------------------------
@@ -242,6 +270,7 @@ class Agent:
         argument = {
             **order["argument"],
             "agent": str(self._folder / "agent"),
+            "here": self._here,
             "threads_per_worker": threads_per_slot(self._num_slots),
         }
         try:
@@ -334,7 +363,7 @@ def threads_per_slot(num_slots: int) -> int:
 class _HomeEndpoint(WorkspaceEndpoint):
     """The daemon on this host, started if there is none; one that comes or goes is waited for."""
 
-    def locate(self) -> tuple[str, str]:
+    def locate(self) -> Location:
         # A workspace that was deleted shall not come back: its agent ends.
         if _is_locked(self.root / "daemon.lock") or not self.root.exists():
             return FileEndpoint(self.root).locate()
@@ -382,18 +411,43 @@ def main() -> int:
     parser.add_argument("--name", required=True)
     parser.add_argument("--slots", type=int, required=True)
     parser.add_argument("--home", action="store_true", help="on the daemon's own host")
-    given = parser.parse_args()
+    parser.add_argument(
+        "--dask", choices=("own", "none", "guest"), default="own",
+        help="have Dask processes; or none; or be in a Dask worker: end with standard input, and "
+        "write to standard output what is busy",
+    )  # fmt: skip
+    # Of a Dask worker's command line, where a queueing system starts the agent in its place.
+    parser.add_argument("scheduler", nargs="?", help=argparse.SUPPRESS)
+    given, _ = parser.parse_known_args()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("workbench").setLevel(logging.INFO)
+    if not given.workspace.is_dir():
+        LOG.error("%s: this host does not see the workspace %s; every host of a pool needs it at "
+                  "the same place, for instance on a network disk",
+                  socket.gethostname(), given.workspace)  # fmt: skip
+        return 1
     with (given.workspace / f"agent-{given.name}.lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return 0  # there is one of this name already
-        agent = Agent(given.workspace, given.name, given.slots, is_home=given.home)
+        agent = Agent(
+            given.workspace, given.name, given.slots, is_home=given.home,
+            mirror=_mirror(given), host_lives=0 if given.dask == "guest" else None,
+        )  # fmt: skip
         signal.signal(signal.SIGTERM, lambda *_: agent.ask_to_stop())
         agent.work()
     return 0
+
+
+def _mirror(given: argparse.Namespace) -> Mirror:
+    if given.dask == "own":
+        return DaskMirror(given.workspace, given.name, given.slots, is_home=given.home)
+    if given.dask == "none":
+        return NoMirror()
+    told = os.dup(1)  # what the agent starts prints where it prints itself
+    os.dup2(2, 1)
+    return GuestMirror(told)
 
 
 if __name__ == "__main__":

@@ -69,6 +69,7 @@ class Agents:
         self._wanted: dict[str, _Wanted] = {}
         self._begun_at = clock()
         self._draining: set[str] = set()
+        self._dismissed: set[str] = set()
         self._is_open = False
         self._stopping = False
         self._lock = threading.RLock()
@@ -147,12 +148,24 @@ class Agents:
         with self._lock:
             return set(self._draining)
 
+    def dismiss(self, agent: str) -> None:
+        """Tell an agent to end; it gets no new work, and is forgotten once it is ``drop``ped."""
+        with self._lock:
+            self._draining.add(agent)
+            self._dismissed.add(agent)
+
     def drop(self, agent: str) -> None:
-        """Forget an agent that was told to end."""
+        """Forget an agent that has ended."""
         with self._lock:
             self.gone(agent)
             self._agents.pop(agent, None)
             self._draining.discard(agent)
+            self._dismissed.discard(agent)
+
+    def is_silent(self, agent: str) -> bool:
+        """Whether an agent has been silent for so long that it has ended all it had."""
+        with self._lock:
+            return self._has_lapsed(agent)
 
     def stop(self) -> None:
         """Tell every agent from now on that the pool is taken down."""
@@ -189,7 +202,7 @@ class Agents:
         """Return what an agent should do, as of now, if it still has what it reported."""
         with self._lock:
             self._number += 1
-            if self._stopping:
+            if self._stopping or report.agent in self._dismissed:
                 return Answer(self._daemon, self._number, stop=True)
             if not self._is_open:
                 return Answer(self._daemon, self._number)

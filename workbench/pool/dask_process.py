@@ -63,7 +63,7 @@ def address_in(folder: Path) -> str:
     return str(json.loads((folder / ENDPOINT).read_text())["address"])
 
 
-async def _schedule(folder: Path) -> None:
+async def _schedule(folder: Path, here: str) -> None:
     from distributed import Scheduler
     from distributed.security import Security
 
@@ -73,7 +73,7 @@ async def _schedule(folder: Path) -> None:
         write_private(folder / name, content)
     # An open scheduler port is code execution for every user of the host.
     async with Scheduler(
-        host="127.0.0.1",
+        host=here,
         port=0,
         protocol="tls",
         security=security_of(folder),
@@ -85,31 +85,35 @@ async def _schedule(folder: Path) -> None:
         await scheduler.finished()
 
 
-async def _work(folder: Path, name: str, num_slots: int) -> None:
+async def _work(folder: Path, name: str, num_slots: int, here: str) -> None:
     from distributed import Client, Worker
     from distributed.core import Status
 
     security, address = security_of(folder), address_in(folder)
     async with (
         Worker(
-            address, host="127.0.0.1", dashboard_address="127.0.0.1:0", name=name,
+            address, host=here, dashboard_address="127.0.0.1:0", name=name,
             nthreads=num_slots, resources={SLOTS: num_slots},
             security=security, memory_limit=0, dashboard=False, death_timeout=_CONNECT_SECONDS,
         ) as worker,
         Client(address, security=security, asynchronous=True, set_as_default=False) as client,
     ):  # fmt: skip
-        mirror = asyncio.create_task(_mirror(client, worker.address))
-        while worker.status == Status.running and not mirror.done():
+        mirroring = asyncio.create_task(_mirror_input(client, worker.address))
+        while worker.status == Status.running and not mirroring.done():
             await asyncio.sleep(_LOOK_SECONDS)
         # The scheduler has gone, or the agent. Dask would wait half a minute for the placeholders.
         os._exit(0)
 
 
-async def _mirror(client: Any, worker: str) -> None:
-    """Keep placeholders as the agent says, line by line: each says all that is busy."""
+async def _mirror_input(client: Any, worker: str) -> None:
     reader = asyncio.StreamReader()
     protocol = asyncio.StreamReaderProtocol(reader)
     await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
+    await mirror(client, worker, reader)
+
+
+async def mirror(client: Any, worker: str, reader: asyncio.StreamReader) -> None:
+    """Keep placeholders as an agent says, line by line: each says all that is busy."""
     placeholders: dict[str, Any] = {}
     while line := await reader.readline():
         busy: Busy = json.loads(line)
@@ -127,7 +131,7 @@ async def _mirror(client: Any, worker: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Be one of the two until it ends."""
-    role, parent, folder, name, num_slots = arguments
+    role, parent, folder, name, num_slots, here = arguments
     die_with_parent(int(parent))
     name_process(f"wb-{role}")
     os.nice(5)  # runs come first
@@ -151,9 +155,9 @@ def main(arguments: list[str]) -> int:
     )
     with suppress(KeyboardInterrupt, OSError):
         if role == "scheduler":
-            asyncio.run(_schedule(Path(folder)))
+            asyncio.run(_schedule(Path(folder), here))
         else:
-            asyncio.run(_work(Path(folder), name, int(num_slots)))
+            asyncio.run(_work(Path(folder), name, int(num_slots), here))
     return 0
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -87,23 +88,23 @@ class Forks:
 
     def start(
         self, number: int, call: str, argument: Any, *, name: str, log: Path | None = None,
-        events: int | None = None,
+        descriptors: Sequence[int] = (),
     ) -> None:  # fmt: skip
         """Have ``call`` ("module:function") called in a new process with a value that JSON can say.
 
         Args:
             number: by which ``receive`` and ``kill`` name the child.
-            call: gets the argument, the descriptor (-1: none) and ``forked``; returns the status.
+            call: gets the argument, the descriptors and ``forked``; returns the status.
             argument: of any size.
             name: of the process.
             log: file to which the child's output is appended; by default it is the zygote's.
-            events: a descriptor for the child.
+            descriptors: at most two, for the child.
         """
         message = {"start": number, "call": call, "name": name, "log": log and str(log)}
         with _file_of(argument) as stream:
-            descriptors = [stream.fileno(), *([] if events is None else [events])]
+            given = [stream.fileno(), *descriptors]
             try:
-                socket.send_fds(self._socket, [json.dumps(message).encode()], descriptors)
+                socket.send_fds(self._socket, [json.dumps(message).encode()], given)
             except OSError as error:
                 raise ZygoteGone(str(error)) from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+HOME = "local"  # the daemon's own host; coordinators work there, whatever else the pool has
 Order = dict[str, Any]
 
 
@@ -16,6 +17,11 @@ def attempt_of(key: str) -> str:
 def agent_of(slot: str) -> str:
     """Return the agent that has a slot: ``AGENT`` of ``AGENT/NUMBER``."""
     return slot.rpartition("/")[0]
+
+
+def number_of(slot: str) -> int:
+    """Return which slot of its agent a slot is: ``NUMBER`` of ``AGENT/NUMBER``."""
+    return int(slot.rpartition("/")[2])
 
 
 @dataclass(frozen=True)

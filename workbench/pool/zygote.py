@@ -7,9 +7,9 @@ Forking is safe only while a process has one thread: the zygote looks before eac
 it finds more (a site hook may start one) it starts the child as a fresh process instead.
 
 It listens at a socket that its owner has opened. Who connects is told ``{"zygote": pid}`` and sends
-orders: ``{"start": id, "call": "module:function", "log": file or null, "name": text}`` with one or
-two descriptors: a file with the function's argument as JSON, and one that the function gets as it
-is. The answers are ``{"started": id, "pid": n}`` and ``{"exited": id, "status": n}``.
+orders: ``{"start": id, "call": "module:function", "log": file or null, "name": text}`` with one to
+three descriptors: a file with the function's argument as JSON, and those that the function gets.
+The answers are ``{"started": id, "pid": n}`` and ``{"exited": id, "status": n}``.
 ``{"kill": id}`` ends a child with all that it has started. Children end with the connection that
 asked for them, with the zygote, and the zygote with its owner, however each of these happens.
 """
@@ -150,7 +150,7 @@ class Zygote:
 
     def _obey(self, connection: socket.socket) -> None:
         try:
-            content, descriptors, _, _ = socket.recv_fds(connection, MOST_BYTES, 2)
+            content, descriptors, _, _ = socket.recv_fds(connection, MOST_BYTES, 3)
         except OSError:
             content, descriptors = b"", []
         if not content:
@@ -274,8 +274,8 @@ def run_child(parent: int, message: dict[str, Any], descriptors: list[int], *, f
     with os.fdopen(descriptors[0], "rb") as stream:
         argument = json.load(stream)
     module, _, function = message["call"].partition(":")
-    extra = descriptors[1] if len(descriptors) > 1 else -1
-    return int(getattr(import_module(module), function)(argument, extra, forked=forked) or 0)
+    called = getattr(import_module(module), function)
+    return int(called(argument, descriptors[1:], forked=forked) or 0)
 
 
 def _tell_loaded(pipe: int, before: set[str], learns: tuple[str, ...]) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import faulthandler
 import os
 import traceback
-from pathlib import Path
 from typing import TypedDict
 
 from workbench.core.errors import ResourceError, WorkbenchError, error_from_exception
+from workbench.pool.gpus import take_gpu
 
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc", "bad allocation")
 
@@ -21,18 +21,23 @@ class RankOrder(TypedDict):
     rank: int
     world: int
     threads: int
-    store: str  # file over which the ranks of this attempt meet
+    slot: str  # its GPU, if there are any
+    store: str  # where the ranks of this attempt meet: a file, or ``tcp:ADDRESS:PORT``
 
 
-def rank_process(order: RankOrder, events: int, *, forked: bool) -> int:
-    """Do a rank's work and report over the descriptor ``events``; return the exit status."""
+def rank_process(order: RankOrder, descriptors: list[int], *, forked: bool) -> int:
+    """Do a rank's work and report over the first descriptor; return the exit status.
+
+    Rank 0 of a gang on several hosts gets, as the second, the socket at which all of them meet.
+    """
     faulthandler.enable()
+    take_gpu(order["slot"])
     from workbench.train.ranks import PeerLost, Ranks, Reporter
 
-    reporter = Reporter(events)
+    reporter = Reporter(descriptors[0])
     reporter.tell("started", pid=os.getpid(), forked=forked)
     try:
-        ranks = Ranks.join(order["rank"], order["world"], Path(order["store"]))
+        ranks = Ranks.join(order["rank"], order["world"], order["store"], *descriptors[1:])
         _work(order, ranks, reporter)
         ranks.leave()
     except PeerLost:

@@ -6,14 +6,16 @@ import json
 import os
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import torch  # noqa: TID253 (only ranks import this module, when work starts)
 import torch.distributed as dist  # noqa: TID253
 
+from workbench.pool.addresses import address_towards, interface_of
+
 # A rank that waits longer than this has lost its peers; the stage notices deaths at once.
 _MOST_SECONDS_APART = 600
+_MEETING_SECONDS = 60
 
 
 class PeerLost(Exception):
@@ -28,12 +30,15 @@ class Ranks:
     world: int
 
     @classmethod
-    def join(cls, rank: int, world: int, store: Path) -> Ranks:
-        """Meet the other ranks of this attempt over a file that no other attempt uses."""
+    def join(cls, rank: int, world: int, store: str, meeting: int | None = None) -> Ranks:
+        """Meet the other ranks of this attempt: where no other attempt meets.
+
+        On one host that is a file, else rank 0's socket (``tcp:ADDRESS:PORT``, which it has open as
+        ``meeting``); the ranks then speak over the interface that leads there.
+        """
         if world > 1:
-            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
             dist.init_process_group(
-                "gloo", store=_store(store, world), rank=rank, world_size=world,
+                "gloo", store=_store(store, world, meeting), rank=rank, world_size=world,
                 timeout=timedelta(seconds=_MOST_SECONDS_APART),
             )  # fmt: skip
         return cls(rank, world)
@@ -57,8 +62,16 @@ class Ranks:
             raise PeerLost(str(error)) from error
 
 
-def _store(path: Path, world: int) -> Any:
-    return dist.FileStore(str(path), world)  # type: ignore[attr-defined]
+def _store(store: str, world: int, meeting: int | None) -> Any:
+    if not store.startswith("tcp:"):
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        return dist.FileStore(store, world)  # type: ignore[attr-defined]
+    _, address, port = store.split(":")
+    os.environ["GLOO_SOCKET_IFNAME"] = interface_of(address_towards(address))
+    return dist.TCPStore(  # type: ignore[attr-defined]
+        address, int(port), world, is_master=meeting is not None, master_listen_fd=meeting,
+        timeout=timedelta(seconds=_MEETING_SECONDS),
+    )  # fmt: skip
 
 
 class Reporter:

@@ -101,7 +101,7 @@ def _work(job: FitJob | ScoreJob, run: RunContext, hear: Callable[[Event], None]
     world = _world(job, run)
     run.log(f"{world} of {run.num_workers} workers start", world=world)
     start = _Start(world, run)
-    with Gang(kind, job_file, world, run.threads_per_worker) as gang:
+    with Gang(kind, job_file, world, run) as gang:
         for event in gang.events():
             if event["kind"] == "started":
                 facts = {name: event[name] for name in ("rank", "pid", "forked")}

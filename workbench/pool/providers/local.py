@@ -1,4 +1,4 @@
-"""The default pool: agents on the daemon's own host, kept alive as long as the daemon lives."""
+"""The default provider: agents on the daemon's own host, kept alive as long as it lives."""
 
 from __future__ import annotations
 
@@ -11,43 +11,58 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from workbench.core.errors import ResourceError, SpecError
-from workbench.core.workers import parse_workers
+from workbench.core.spec import option
+from workbench.core.workers import Workers, WorkersWish, parse_workers
 from workbench.pool.agents import Agents
+from workbench.pool.holdings import HOME
 from workbench.pool.process import end_process
+from workbench.pool.providers.provider import PoolSpec
 from workbench.pool.stopped import StoppedProcesses
 
 LOG = logging.getLogger(__name__)
-HOME = "local"  # the agent's name; coordinators work there, whatever else the pool has
+_MORE = f"{HOME}-"  # then a number: the other agents
 _LOOK_SECONDS = 0.5
 _START_SECONDS = 60.0
 _CLOSE_SECONDS = 5.0
 
 
-@dataclass(frozen=True)
-class PoolSize:
-    """How many slots a pool has: always the least; up to the most while they are needed."""
+class LocalPool(PoolSpec):
+    """The cores of this host."""
 
-    least: int
-    most: int
+    has_other_hosts: ClassVar[bool] = False
 
-    @property
-    def most_hosts(self) -> int:
-        """How many agents it may have: each has as many slots as the first."""
-        return self.most // self.least
+    slots: WorkersWish | None = option(
+        None,
+        title="Slots",
+        help='runs at a time: 4, or as many as are needed within a range: "2..8"; by default '
+        "WORKBENCH_SLOTS, else one per core",
+    )
+
+    def open(self, root: Path, agents: Agents) -> LocalHosts:
+        """Return the provider for a workspace."""
+        slots = wished_slots() if self.slots is None else parse_workers(self.slots)
+        return LocalHosts(root, agents, slots.least, slots.most // slots.least)
 
 
-class LocalPool:
+class LocalHosts:
     """Keeps agents on this host: one always, others as long as they are wanted.
 
-    Agents outlive a daemon that is killed, and the next daemon finds them at work.
+    Each is a host to the pool. They outlive a daemon that is killed, and the next daemon finds them
+    at work. An agent without slots leads coordinators alone.
     """
 
-    def __init__(self, root: Path, agents: Agents, size: PoolSize) -> None:
-        self.size = size
+    is_resizable = True
+
+    def __init__(
+        self, root: Path, agents: Agents, slots_per_host: int, most_hosts: int, dask: str = "own"
+    ) -> None:
+        self.hosts = Workers(1, most_hosts)
+        self.slots_per_host = slots_per_host
+        self._dask = dask
         self._root = root
         self._agents = agents
         self._kept: dict[str, subprocess.Popen[bytes] | None] = {HOME: None}
@@ -57,11 +72,6 @@ class LocalPool:
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="local pool", daemon=True)
 
-    @property
-    def num_slots(self) -> int:
-        """How many slots the pool has when it has grown."""
-        return self.size.least * self.size.most_hosts
-
     def start(self) -> None:
         """Start the first agent, or find those that an earlier daemon has started.
 
@@ -70,7 +80,7 @@ class LocalPool:
         """
         self._thread.start()
         deadline = time.monotonic() + _START_SECONDS
-        while not self._agents.slots():
+        while not self._is_there():
             if time.monotonic() > deadline or self._closing.wait(0.01):
                 raise ResourceError(
                     f"The pool's agent did not come up in {_START_SECONDS:.0f} s",
@@ -78,18 +88,25 @@ class LocalPool:
                     next_step="Look at daemon.log; a smaller WORKBENCH_SLOTS needs less memory.",
                 )
 
-    def names(self) -> list[str]:
-        """Return the agents that are kept; not all of them may be there yet."""
-        with self._lock:
-            return list(self._kept)
+    def _is_there(self) -> bool:
+        return any(f["agent"] == HOME and f["alive"] for f in self._agents.found())
 
-    def add_host(self) -> str:
-        """Have one more agent; return its name."""
+    def num_coming(self) -> int:
+        """Return how many agents are kept and not there yet."""
+        there = {found["agent"] for found in self._agents.found() if found["alive"]}
         with self._lock:
-            names = (f"{HOME}-{number}" for number in itertools.count(2))
+            return len(self._kept.keys() - there)
+
+    def troubles(self) -> list[str]:
+        """Return nothing: what keeps an agent from coming up is in the daemon's log."""
+        return []
+
+    def add_host(self) -> None:
+        """Have one more agent."""
+        with self._lock:
+            names = (f"{_MORE}{number}" for number in itertools.count(2))
             name = next(n for n in names if n not in self._kept and n not in self._leaving)
             self._kept[name] = None
-            return name
 
     def release(self, name: str) -> None:
         """Let an agent end; it should have nothing to do."""
@@ -119,7 +136,7 @@ class LocalPool:
         while not self._closing.is_set():
             with self._lock:
                 for found in self._agents.found():  # also those of an earlier daemon
-                    if found["agent"] not in self._leaving:
+                    if found["agent"].startswith(_MORE) and found["agent"] not in self._leaving:
                         self._kept.setdefault(found["agent"], None)
                 kept = dict(self._kept)
             pids = []
@@ -132,7 +149,7 @@ class LocalPool:
             for stopped in self._stopped.look(pids):
                 LOG.warning("an agent of the pool was stopped by somebody; it is replaced")
                 end_process(stopped, signal.SIGKILL)
-            self._closing.wait(_LOOK_SECONDS if self._agents.slots() else 0.05)
+            self._closing.wait(_LOOK_SECONDS if self._is_there() else 0.05)
 
     def _pid(self, name: str, process: subprocess.Popen[bytes] | None) -> int | None:
         """Return the process of the living agent: ours, or one that reports."""
@@ -149,7 +166,8 @@ class LocalPool:
         """Start an agent; it ends at once where another holds the name, which reports soon."""
         command = [
             sys.executable, "-m", "workbench.pool.agent", "--workspace", str(self._root),
-            "--name", name, "--slots", str(self.size.least), *(["--home"] * (name == HOME)),
+            "--name", name, "--slots", str(self.slots_per_host), "--dask", self._dask,
+            *(["--home"] * (name == HOME)),
         ]  # fmt: skip
         try:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
@@ -189,7 +207,7 @@ def _is_alive(pid: int) -> bool:
         return False
 
 
-def wished_size() -> PoolSize:
+def wished_slots() -> Workers:
     """Return the number of slots: ``WORKBENCH_SLOTS``, ``4`` or ``2..8``, else one per core.
 
     Raises:
@@ -198,13 +216,12 @@ def wished_size() -> PoolSize:
     wished = os.environ.get("WORKBENCH_SLOTS", "")
     if not wished:
         cores = max(1, os.cpu_count() or 1)
-        return PoolSize(cores, cores)
+        return Workers(cores, cores)
     try:
-        slots = parse_workers(wished)
+        return parse_workers(wished)
     except SpecError as error:
         raise ResourceError(
             f"WORKBENCH_SLOTS={wished!r} is no number of slots",
             where="environment",
             next_step="Give a whole number of 1 or more, or a range such as 2..8.",
         ) from error
-    return PoolSize(slots.least, slots.most)

@@ -1,0 +1,140 @@
+"""The pool: this host, and those of a provider, kept as many as their work needs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+from workbench.dispatch.dispatcher import Dispatcher
+from workbench.pool.agents import Agents
+from workbench.pool.holdings import HOME, agent_of
+from workbench.pool.providers.local import LocalHosts
+from workbench.pool.providers.provider import PoolSpec, Provider
+from workbench.queue.policy.size import HostLoad, SizeLimits, Sizer
+
+LOG = logging.getLogger(__name__)
+_LOOK_SECONDS = 0.5
+
+
+class Pool:
+    """The hosts of a workspace: the daemon's own, where coordinators work, and a provider's.
+
+    The local provider's first host is the daemon's own; with any other, that has no slots.
+    """
+
+    def __init__(self, root: Path, agents: Agents, spec: PoolSpec) -> None:
+        """Prepare the hosts.
+
+        Raises:
+            ResourceError: the provider cannot be used here.
+        """
+        self._agents = agents
+        self.provider: Provider = spec.open(root, agents)
+        self.home = (
+            self.provider
+            if isinstance(self.provider, LocalHosts)
+            else LocalHosts(root, agents, 0, 1, dask="none" if spec.brings_dask else "own")
+        )
+
+    @property
+    def num_slots(self) -> int:
+        """How many slots the pool has when it has grown."""
+        if self.provider.is_resizable:
+            return self.provider.slots_per_host * self.provider.hosts.most
+        return len(self._agents.slots())
+
+    @property
+    def expected_slots(self) -> list[str]:
+        """The slots of the daemon's own host, whether it is there yet or not."""
+        return [f"{HOME}/{number}" for number in range(self.home.slots_per_host)]
+
+    def start(self) -> None:
+        """Have the daemon's own host, and begin to have the others.
+
+        Raises:
+            ResourceError: the agent here does not come up.
+        """
+        self.home.start()
+        if self.provider is not self.home:
+            self.provider.start()
+
+    def close(self) -> None:
+        """End the agents and all that works under them."""
+        if self.provider is not self.home:
+            self.provider.close()
+        self.home.close()
+
+
+class PoolKeeper:
+    """Carries out what the sizer decides, in a thread of its own; a pool of one size needs none."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        agents: Agents,
+        dispatcher: Dispatcher,
+        grow_seconds: float,
+        shrink_seconds: float,
+    ) -> None:
+        self._pool = pool
+        self._provider = pool.provider
+        self._agents = agents
+        self._dispatcher = dispatcher
+        hosts = self._provider.hosts
+        self._sizer = Sizer(
+            SizeLimits(
+                hosts.least, hosts.most, self._provider.slots_per_host, grow_seconds, shrink_seconds
+            )
+        )
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="pool size", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        limits = self._sizer.limits
+        is_fixed = self._provider is self._pool.home and limits.least_hosts == limits.most_hosts
+        if self._provider.is_resizable and not is_fixed:
+            self._thread.start()
+
+    def close(self) -> None:
+        """Leave the pool as it is."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _keep(self) -> None:
+        while not self._closing.wait(_LOOK_SECONDS):
+            try:
+                self._look()
+            except Exception:  # the next look starts from what there is
+                LOG.exception("the pool could not be resized; trying again")
+
+    def _look(self) -> None:
+        held = Counter(agent_of(slot) for slot in self._dispatcher.busy_slots())
+        draining = self._agents.draining()
+        hosts = {
+            found["agent"]: HostLoad(
+                found["slots"], held[found["agent"]],
+                draining=found["agent"] in draining, permanent=found["agent"] == HOME,
+            )
+            for found in self._agents.found()
+            if found["alive"] and found["slots"]  # else it leads coordinators alone
+        }  # fmt: skip
+        num_coming = self._provider.num_coming()
+        change = self._sizer.look(time.monotonic(), hosts, num_coming, self._dispatcher.demands())
+        for name in change.keep:
+            self._agents.keep(name)
+        for _ in range(change.start):
+            LOG.info("the pool grows by a host")
+            self._provider.add_host()
+        for name in change.drain:
+            LOG.info("the pool shrinks: %s is drained", name)
+            self._agents.drain(name)
+        for name in change.release:
+            LOG.info("the pool shrinks: %s is released", name)
+            self._provider.release(name)
+        if change.keep or change.drain:
+            self._dispatcher.ring()
