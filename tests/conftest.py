@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from databases import Databases, PostgresqlDatabases, SqliteDatabases, temporary_folder
+from gangs import make_spec_of
 from hypothesis import HealthCheck, settings
 from live_workspace import PLUGIN, LiveWorkspace, StartWorkspace
 from postgresql_server import Server, postgresql_server
@@ -17,6 +18,7 @@ from s3_server import s3_server
 
 from workbench.pool.providers.provider import PoolSpec
 from workbench.pool.providers.registry import write_pool
+from workbench.train.train import TrainSpec
 
 # Daemon, workers and coordinators find the example stages as they would find any installed ones.
 sys.path.insert(0, str(PLUGIN))
@@ -65,6 +67,12 @@ def start_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 def fresh_workspace(start_workspace: StartWorkspace) -> LiveWorkspace:
     """Offer a running workspace with two slots that no other test sees."""
     return start_workspace(slots=2)
+
+
+@pytest.fixture
+def spec_of(tmp_path: Path) -> Callable[..., TrainSpec]:
+    """Offer what makes the Spec of a training: ``(checkpoint_seconds, epochs)``."""
+    return make_spec_of(tmp_path)
 
 
 @pytest.fixture(scope="session")

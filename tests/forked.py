@@ -1,4 +1,4 @@
-"""What tests have a zygote call in new processes: ``function(argument, descriptors, forked=...)``."""
+"""What tests have a zygote call in new processes: ``function(argument, descriptors, forked=)``."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from workbench.workspace import Workspace
 
 PLUGIN = Path(__file__).parent / "plugin"
 _POOL_SECONDS = 60.0
-_STOP_SECONDS = 30.0
+_STOP_SECONDS = 45.0  # an agent that cannot be told ends with its lease
 
 
 class LiveWorkspace(Workspace):

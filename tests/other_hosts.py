@@ -1,4 +1,4 @@
-"""Other hosts, for real as far as their network goes: namespaces of this machine, with sshd in each.
+"""Other hosts, real as far as their network goes: namespaces of this machine, with sshd in each.
 
 They see the same files and the same processes, have addresses and names of their own, and reach
 each other and this machine over a bridge, but not this machine's loopback.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import signal
 import time
@@ -12,61 +11,19 @@ from pathlib import Path
 
 import psutil
 import pytest
+from gangs import integrate_rows, ranks_of, remedies
 from live_workspace import LiveWorkspace, StartWorkspace, wait_until
-from tiny_training import sentences, write_encoder
 
-from workbench.data.integrate import IntegrateSpec
 from workbench.queue.healing import RULES, Cause
 from workbench.train.train import TrainSpec
-from workbench.workspace import Run
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def spec_of(tmp_path: Path) -> Callable[..., TrainSpec]:
-    encoder = write_encoder(tmp_path / "encoder")
-
-    def spec_of(checkpoint_seconds: float, epochs: int) -> TrainSpec:
-        return TrainSpec(
-            dataset="rows", model=str(encoder), epochs=epochs, batch_size=16, learning_rate=3e-3,
-            max_tokens=24, precision="float32", checkpoint_seconds=checkpoint_seconds,
-        )  # fmt: skip
-
-    return spec_of
-
-
 def start_with_rows(start: StartWorkspace, folder: Path) -> LiveWorkspace:
-    with (folder / "rows.csv").open("w", newline="") as stream:
-        rows = csv.writer(stream)
-        rows.writerow(["text", "label"])
-        rows.writerows(sentences(200))
-    source = {"kind": "csv", "name": "rows", "path": str(folder / "rows.csv"),
-              "text_column": "text", "label_column": "label"}  # fmt: skip
     own = start(slots=2)
-    own.do(IntegrateSpec.parse({"name": "rows", "sources": [source]}))
+    integrate_rows(own, folder)
     return own
-
-
-def ranks_of(run: Run, term: int) -> list[int]:
-    """Return the process of each rank of an attempt, once all have told."""
-
-    def told() -> list[int]:
-        pids: list[int] = []
-        for event in run.events():
-            payload = event["payload"]
-            if event["kind"] == "state" and payload.get("term", 0) < term:
-                pids.clear()
-            elif event["kind"] == "log" and "rank" in payload and "pid" in payload:
-                pids.append(payload["pid"])
-        return pids if run.record()["term"] == term else []
-
-    wait_until(lambda: len(told()) >= 2, f"both ranks of attempt {term} train", 60)
-    return told()[-2:]
-
-
-def remedies(run: Run) -> list[str]:
-    return [e["payload"]["remedy"] for e in run.events() if "remedy" in e["payload"]]
 
 
 def test_a_killed_rank_heals_its_run_to_the_same_weights(

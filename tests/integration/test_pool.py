@@ -6,10 +6,10 @@ import os
 
 import pytest
 from live_workspace import StartWorkspace, wait_until
-from workbench.pool.providers.local import wished_slots
 
 from workbench.core.errors import ResourceError
 from workbench.pool.agent import threads_per_slot
+from workbench.pool.providers.local import wished_slots
 
 
 def test_a_slot_has_its_share_of_the_cores(start_workspace: StartWorkspace) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
-from live_workspace import PLUGIN, LiveWorkspace, StartWorkspace, wait_until
-from other_hosts import OtherHosts, other_hosts
+from live_workspace import LiveWorkspace, StartWorkspace, wait_until
+from other_hosts import OtherHosts
 from workbench_example_stages import CountSpec, SpreadSpec
 
 from workbench.core.spec import Spec
@@ -18,25 +16,9 @@ from workbench.pool.providers.ssh import SshPool
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-@pytest.fixture(scope="module")
-def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherHosts]:
-    with other_hosts(tmp_path_factory.mktemp("hosts"), 2) as made:
-        yield made
-
-
 @pytest.fixture
-def pooled(hosts: OtherHosts, start_workspace: StartWorkspace) -> LiveWorkspace:
-    def pool(root: Path) -> SshPool:
-        return SshPool(
-            machines=hosts.others, hosts="0..2", slots=1, python=sys.executable,
-            ssh_options=hosts.ssh_options,
-            environment={"PYTHONPATH": str(PLUGIN), "WORKBENCH_WORKSPACE": str(root)},
-        )  # fmt: skip
-
-    return start_workspace(
-        pool=pool, WORKBENCH_HOST=hosts.here, WORKBENCH_GROW_SECONDS="0.2",
-        WORKBENCH_SHRINK_SECONDS="1.5",
-    )  # fmt: skip
+def pooled(start_pool: Callable[..., LiveWorkspace]) -> LiveWorkspace:
+    return start_pool()
 
 
 class TestSshPool(ProviderLaws):

@@ -275,8 +275,14 @@ class Client:
     """
 
     def __init__(
-        self, endpoint: Endpoint, patience_seconds: float = 60.0, database_seconds: float = 0.0
+        self,
+        endpoint: Endpoint,
+        patience_seconds: float = 60.0,
+        database_seconds: float = 0.0,
+        answer_seconds: float | None = None,
     ) -> None:
+        """Prepare; an answer that takes longer than ``answer_seconds`` was lost on its way."""
+        self._answer_seconds = answer_seconds
         self._endpoint = endpoint
         self._patience_seconds = patience_seconds
         self._database_seconds = database_seconds
@@ -333,10 +339,11 @@ class Client:
     def _send(self, method: str, path: str, payload: bytes | None) -> tuple[int, Any, float]:
         """Return status, answer, and after how many seconds to ask again (0: do not)."""
         connection, token = self._connection()
+        patience = self._answer_seconds or _answer_seconds(method, path)
         if connection.sock is not None:
-            connection.sock.settimeout(_answer_seconds(method, path))
+            connection.sock.settimeout(patience)
         else:
-            connection.timeout = _answer_seconds(method, path)
+            connection.timeout = patience
         headers = {"Authorization": f"Bearer {token}"}
         if payload is not None:
             headers["Content-Type"] = "application/json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import fcntl
 import json
 import logging
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from workbench.daemon.settings import Settings
 
 LOG = logging.getLogger("workbench.daemon")
+_FAREWELL_SECONDS = 0.3
 
 
 def main() -> int:
@@ -143,6 +145,9 @@ def _listen(settings: Settings, *, is_public: bool) -> tuple[socket.socket, str]
 
 def _certificate_options(root: Path) -> dict[str, Any]:
     """Return the options of a server that speaks with holders of the certificate alone."""
+    # A client that keeps a connection for its next request answers no farewell: asyncio would wait
+    # half a minute for it, and uvicorn has no option for that.
+    asyncio.constants.SSL_SHUTDOWN_TIMEOUT = _FAREWELL_SECONDS  # type: ignore[attr-defined]
     certificate = certificate_file(root)
     return {
         "ssl_certfile": certificate,

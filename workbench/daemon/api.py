@@ -163,7 +163,7 @@ class _Api:
             rung = self._service.bell.listen()
             run = await run_in_threadpool(self._store.run, run_id)
             left = deadline - time.monotonic()
-            if RunState(run["state"]) in TERMINAL or left <= 0:
+            if RunState(run["state"]) in TERMINAL or left <= 0 or self._service.is_stopping:
                 return JSONResponse(run)
             await self._service.bell.wait(rung, min(left, _LOOK_AGAIN_SECONDS))
 
@@ -176,7 +176,7 @@ class _Api:
             rung = self._service.bell.listen()
             events = await run_in_threadpool(self._store.events, run_id, after)
             left = deadline - time.monotonic()
-            if events or left <= 0:
+            if events or left <= 0 or self._service.is_stopping:
                 return JSONResponse(events)
             await self._service.bell.wait(rung, min(left, _LOOK_AGAIN_SECONDS))
 
@@ -238,7 +238,7 @@ class _Api:
                 seen = self._store.revision
                 wish = await run_in_threadpool(self._store.wish, *_attempt(request))
             left = deadline - time.monotonic()
-            if wish != known or left <= 0:
+            if wish != known or left <= 0 or self._service.is_stopping:
                 return JSONResponse({"wish": wish})
             await self._service.bell.wait(rung, min(left, _LOOK_AGAIN_SECONDS))
 

@@ -99,9 +99,13 @@ class PoolKeeper:
         if self._provider.is_resizable and not is_fixed:
             self._thread.start()
 
+    def halt(self) -> None:
+        """Ask for nothing any more."""
+        self._closing.set()
+
     def close(self) -> None:
         """Leave the pool as it is."""
-        self._closing.set()
+        self.halt()
         if self._thread.is_alive():
             self._thread.join()
 

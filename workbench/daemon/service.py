@@ -83,6 +83,7 @@ class Service:
         )
         self.pool_view = PoolView(self.store, self.pool, self.agents, self.dispatcher)
         self.pool_state = "starting"
+        self.is_stopping = False  # nobody is made to wait any more
         self._idle_seconds = settings.idle_minutes * 60
         self._pool_starter = threading.Thread(target=self._start_pool, name="pool", daemon=True)
         self._closing = threading.Event()
@@ -109,7 +110,9 @@ class Service:
 
     def ask_to_stop(self) -> None:
         """Have the daemon end in an orderly way."""
+        self.is_stopping = True
         self.dispatcher.halt()  # what ends from now on says nothing of its run
+        self.pool_keeper.halt()  # nor that there are too few hosts
         self.agents.stop()
         self.bell.ring()
         self._stop()

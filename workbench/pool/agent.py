@@ -57,6 +57,7 @@ from workbench.pool.zygote import MOST_BYTES, ZygoteSettings
 LOG = logging.getLogger("workbench.agent")
 _LOOK_SECONDS = 0.5
 _AGAIN_SECONDS = 0.1
+_ANSWER_SECONDS = LEASE.report + 6.0
 _FEW = 5  # answers that say the same
 _LEAVE_SECONDS = 10.0  # for an attempt that has told how it ended, to end
 _DAEMON_PATIENCE_SECONDS = 5.0  # for a daemon that stands still; longer than for a worker
@@ -88,7 +89,8 @@ class Agent:
         self._here = LOOPBACK  # this host's address, as the daemon is reached from it
         self._incarnation = secrets.token_hex(8)
         endpoint: Endpoint = _HomeEndpoint(root) if is_home else FileEndpoint(root)
-        self._client = Client(endpoint, patience_seconds=0.0)
+        # Where a cable was out for a while, a new connection speaks sooner than the old one.
+        self._client = Client(endpoint, patience_seconds=0.0, answer_seconds=_ANSWER_SECONDS)
         self._daemon_watch = _DaemonWatch(root) if is_home else None
         # On its own host a daemon reads the same clock, and a lid that was closed stops both.
         self._clock = time.monotonic if is_home else _clock_of_hosts

@@ -70,6 +70,7 @@ class Agents:
         self._begun_at = clock()
         self._draining: set[str] = set()
         self._dismissed: set[str] = set()
+        self._told: set[str] = set()  # to end, and has asked since
         self._is_open = False
         self._stopping = False
         self._lock = threading.RLock()
@@ -159,8 +160,14 @@ class Agents:
         with self._lock:
             self.gone(agent)
             self._agents.pop(agent, None)
-            self._draining.discard(agent)
-            self._dismissed.discard(agent)
+            for names in (self._draining, self._dismissed, self._told):
+                names.discard(agent)
+
+    def knows_end(self, agent: str) -> bool:
+        """Whether an agent has heard that it is to end, or is not there to hear it."""
+        with self._lock:
+            known = self._agents.get(agent)
+            return agent in self._told or known is None or not self._is_fresh(known)
 
     def is_silent(self, agent: str) -> bool:
         """Whether an agent has been silent for so long that it has ended all it had."""
@@ -203,6 +210,7 @@ class Agents:
         with self._lock:
             self._number += 1
             if self._stopping or report.agent in self._dismissed:
+                self._told.add(report.agent)
                 return Answer(self._daemon, self._number, stop=True)
             if not self._is_open:
                 return Answer(self._daemon, self._number)

@@ -14,6 +14,7 @@ import selectors
 import signal
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -29,7 +30,7 @@ from workbench.train.rank import RankOrder
 Message = dict[str, Any]
 
 _LOOK_SECONDS = 0.5  # between two looks for processes that stand still; also between two signs
-_SILENT_SECONDS = 8.0  # without a sign of life, the other host is out of reach
+_SILENT_SECONDS = 5.0  # without a sign of life, the other host is out of reach
 _AGAIN_SECONDS = 0.005
 _DEATH_SECONDS = 2.0  # SIGKILL ends a process at once, unless the kernel is busy for it
 _MOST_BYTES = 65_536
@@ -184,25 +185,22 @@ class RanksElsewhere:
         self._host = host
         self._line = _Line(connection)
         self._heard_at = time.monotonic()
-        self._signed_at = 0.0
+        self._closing = threading.Event()
+        threading.Thread(target=self._give_signs, name=f"signs to {host}", daemon=True).start()
 
     def fileno(self) -> int:
         """Return what can be read from when there may be messages."""
         return self._line.fileno()
 
     def messages(self) -> list[Message]:
-        """Return what is new; call it at least every half second: the other side hears of it."""
-        now = time.monotonic()
+        """Return what is new; empty if nothing is."""
         try:
-            if now - self._signed_at > _LOOK_SECONDS:
-                self._signed_at = now
-                self._line.send({})
             found = self._line.receive()
         except (OSError, EOFError):
             return [{"lost": f"the host {self._host} is out of reach"}]
         if found:
-            self._heard_at = now
-        elif now - self._heard_at > _SILENT_SECONDS:
+            self._heard_at = time.monotonic()
+        elif time.monotonic() - self._heard_at > _SILENT_SECONDS:
             return [{"lost": f"the host {self._host} has been silent for {_SILENT_SECONDS:g} s"}]
         return [message for message in found if message]
 
@@ -213,12 +211,19 @@ class RanksElsewhere:
 
     def close(self) -> None:
         """Return once they have, or the other side takes too long to say so."""
+        self._closing.set()
         end = time.monotonic() + _DEATH_SECONDS
         with suppress(OSError, EOFError):
             while time.monotonic() < end:
                 self._line.receive()
                 time.sleep(_AGAIN_SECONDS)
         self._line.close()
+
+    def _give_signs(self) -> None:
+        """Tell the other side that this one lives, also while a large checkpoint is written."""
+        with suppress(OSError):  # noticed where messages are read
+            while not self._closing.wait(_LOOK_SECONDS):
+                self._line.send({})
 
 
 def serve_ranks(connection: socket.socket, orders: list[RankOrder]) -> None:
@@ -259,6 +264,7 @@ class _Line:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._unread = b""
+        self._lock = threading.Lock()  # TLS cannot be read and written to at the same time
 
     def fileno(self) -> int:
         return self._connection.fileno()
@@ -269,8 +275,9 @@ class _Line:
         Raises:
             OSError: the other side is gone, or takes nothing any more.
         """
-        self._connection.settimeout(_SILENT_SECONDS)
-        self._connection.sendall(json.dumps(message).encode() + b"\n")
+        with self._lock:
+            self._connection.settimeout(_SILENT_SECONDS)
+            self._connection.sendall(json.dumps(message).encode() + b"\n")
 
     def receive(self) -> list[Message]:
         """Return what has come.
@@ -278,15 +285,13 @@ class _Line:
         Raises:
             OSError, EOFError: the other side is gone.
         """
-        self._connection.settimeout(0)
-        try:
+        with self._lock, suppress(BlockingIOError, ssl.SSLWantReadError):
+            self._connection.settimeout(0)
             while True:  # until nothing is left: TLS keeps what no selector sees
                 content = self._connection.recv(_MOST_BYTES)
                 if not content:
                     raise EOFError("the other side has gone")
                 self._unread += content
-        except (BlockingIOError, ssl.SSLWantReadError):
-            pass
         *lines, self._unread = self._unread.split(b"\n")
         return [json.loads(line) for line in lines]
 

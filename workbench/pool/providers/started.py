@@ -125,12 +125,13 @@ class StartedHosts:
             self._thread.join()
         deadline = time.monotonic() + _CLOSE_SECONDS
         with self._lock:
-            started = [host.started for host in self._hosts.values() if host.started]
-        # Each has been told, or is told with its next report, that the pool is taken down.
-        while any(one.ended() is None for one in started) and time.monotonic() < deadline:
+            hosts = dict(self._hosts)
+        # Each hears with its next report that the pool is taken down.
+        while not all(map(self._agents.knows_end, hosts)) and time.monotonic() < deadline:
             time.sleep(0.05)
-        for one in started:
-            one.end()
+        for host in hosts.values():
+            if host.started is not None:
+                host.started.end()
 
     def _start(self, name: str, host: _Host) -> None:
         try:
