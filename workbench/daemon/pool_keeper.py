@@ -89,6 +89,7 @@ class PoolKeeper:
                 hosts.least, hosts.most, self._provider.slots_per_host, grow_seconds, shrink_seconds
             )
         )
+        self._released: set[str] = set()  # and not gone yet
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="pool size", daemon=True)
 
@@ -117,6 +118,8 @@ class PoolKeeper:
                 LOG.exception("the pool could not be resized; trying again")
 
     def _look(self) -> None:
+        found_agents = self._agents.found()
+        self._released &= {found["agent"] for found in found_agents}
         held = Counter(agent_of(slot) for slot in self._dispatcher.busy_slots())
         draining = self._agents.draining()
         hosts = {
@@ -124,8 +127,9 @@ class PoolKeeper:
                 found["slots"], held[found["agent"]],
                 draining=found["agent"] in draining, permanent=found["agent"] == HOME,
             )
-            for found in self._agents.found()
-            if found["alive"] and found["slots"]  # else it leads coordinators alone
+            for found in found_agents
+            # One without slots leads coordinators alone.
+            if found["alive"] and found["slots"] and found["agent"] not in self._released
         }  # fmt: skip
         num_coming = self._provider.num_coming()
         change = self._sizer.look(time.monotonic(), hosts, num_coming, self._dispatcher.demands())
@@ -139,6 +143,7 @@ class PoolKeeper:
             self._agents.drain(name)
         for name in change.release:
             LOG.info("the pool shrinks: %s is released", name)
+            self._released.add(name)
             self._provider.release(name)
         if change.keep or change.drain:
             self._dispatcher.ring()

@@ -13,7 +13,6 @@ everything: from then on the daemon may give the same runs to others.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import logging
 import os
 import queue
@@ -50,7 +49,13 @@ from workbench.pool.forks import (
 )
 from workbench.pool.holdings import Answer, Holdings, Order, agent_of
 from workbench.pool.lease import LEASE, Lease
-from workbench.pool.process import end_process, thread_variables
+from workbench.pool.process import (
+    agent_lock,
+    end_process,
+    is_locked,
+    sole_process,
+    thread_variables,
+)
 from workbench.pool.stopped import StoppedProcesses, descendants
 from workbench.pool.zygote import MOST_BYTES, ZygoteSettings
 
@@ -367,7 +372,7 @@ class _HomeEndpoint(WorkspaceEndpoint):
 
     def locate(self) -> Location:
         # A workspace that was deleted shall not come back: its agent ends.
-        if _is_locked(self.root / "daemon.lock") or not self.root.exists():
+        if is_locked(self.root / "daemon.lock") or not self.root.exists():
             return FileEndpoint(self.root).locate()
         LOG.info("the daemon is gone: starting the next one")
         return super().locate()
@@ -385,18 +390,6 @@ class _DaemonWatch:
         for pid in self._stopped.look([found["pid"]] if found else []):
             LOG.warning("the daemon (process %d) stands still: it is replaced", pid)
             end_process(pid)
-
-
-def _is_locked(path: Path) -> bool:
-    """Whether some process holds this lock."""
-    try:
-        with path.open("a+") as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def _clock_of_hosts() -> float:
@@ -428,10 +421,8 @@ def main() -> int:
                   "the same place, for instance on a network disk",
                   socket.gethostname(), given.workspace)  # fmt: skip
         return 1
-    with (given.workspace / f"agent-{given.name}.lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with sole_process(agent_lock(given.workspace, given.name)) as is_sole:
+        if not is_sole:
             return 0  # there is one of this name already
         agent = Agent(
             given.workspace, given.name, given.slots, is_home=given.home,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
-from contextlib import suppress
 from typing import Any
 
 from distributed import Client  # noqa: TID253 (only workers and who sends this to them load it)
@@ -13,6 +13,7 @@ from distributed.diagnostics.plugin import WorkerPlugin  # noqa: TID253
 from workbench.pool.dask_process import SLOTS, mirror
 from workbench.pool.providers.cluster import PLUGIN, agent_name
 
+LOG = logging.getLogger("distributed.worker")
 _AGAIN_SECONDS = 1.0
 
 
@@ -52,11 +53,13 @@ class AgentPlugin(WorkerPlugin):  # type: ignore[misc]
                 start_new_session=True,
             )  # fmt: skip
             assert self._agent.stdout is not None
-            with suppress(OSError):  # the scheduler is away: runs go on without placeholders
+            try:
                 async with Client(
                     worker.scheduler.address, security=worker.security, asynchronous=True,
                     set_as_default=False,
                 ) as client:  # fmt: skip
                     await mirror(client, worker.address, self._agent.stdout)
+            except Exception:  # runs go on without placeholders
+                LOG.exception("the placeholders of runs cannot be kept")
             await self._agent.wait()
             await asyncio.sleep(_AGAIN_SECONDS)

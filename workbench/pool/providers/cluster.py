@@ -8,6 +8,7 @@ Each run stands in Dask as a placeholder on its worker, which Dask then neither 
 
 from __future__ import annotations
 
+import inspect
 import logging
 import threading
 import time
@@ -36,6 +37,7 @@ _CONNECT_SECONDS = 60.0
 _FIRST_PAUSE_SECONDS = 2.0
 _LONGEST_PAUSE_SECONDS = 60.0
 _PREFIX = "dask-"  # of the agents' names
+_NOTE = "pool-cluster"  # in the workspace: the name of the cluster that was made
 PLUGIN = "nlp-workbench"  # what Dask calls that which starts agents
 
 
@@ -77,7 +79,7 @@ class ClusterPool(PoolSpec):
             ResourceError: the package of the cluster is not installed.
         """
         if self.cluster:
-            _cluster_class(self.cluster)
+            cluster_class(self.cluster)
         return DaskWorkers(self, root, agents)
 
 
@@ -95,6 +97,7 @@ class DaskWorkers:
             parse_workers(spec.hosts, fewest=0) if spec.cluster else Workers(0, MOST_WORKERS)
         )
         self._num_wanted = self.hosts.least if spec.cluster else 0
+        self._num_asked = -1  # of the cluster, until now
         self._released: set[str] = set()
         self._trouble = ""
         self._cluster: Any = None
@@ -124,7 +127,7 @@ class DaskWorkers:
 
     def num_coming(self) -> int:
         """Return how many workers were asked for and have no agent yet."""
-        there = [f for f in self._agents.found() if f["alive"] and f["agent"].startswith(_PREFIX)]
+        there = [found for found in self._agents.found() if _is_guest(found)]
         with self._lock:
             staying = sum(found["agent"] not in self._released for found in there)
             return max(self._num_wanted - staying, 0)
@@ -144,6 +147,7 @@ class DaskWorkers:
             if opened is not None:
                 with suppress(Exception):  # it is away: its workers end with their lease
                     opened.close()
+        (self._root / _NOTE).unlink(missing_ok=True)
 
     def _keep(self) -> None:
         pause = _FIRST_PAUSE_SECONDS
@@ -176,9 +180,7 @@ class DaskWorkers:
         from workbench.pool.providers.agent_plugin import AgentPlugin
 
         if self._spec.cluster:
-            if self._cluster is None:
-                self._cluster = _cluster_class(self._spec.cluster)(**self._spec.options)
-                self._cluster.scale(self._num_wanted)
+            self._cluster = self._cluster or self._open_cluster()
             client = self._cluster.get_client()
         else:
             security = Security(**self._spec.options) if self._spec.options else None
@@ -186,6 +188,29 @@ class DaskWorkers:
                             set_as_default=False)  # fmt: skip
         client.register_plugin(AgentPlugin(str(self._root), self._spec.slots))
         self._client = client
+
+    def _open_cluster(self) -> Any:
+        """Return the cluster that an earlier daemon has made, if it is still there, or a new one.
+
+        What outlives the process that made it (dask-gateway, Kubernetes) has a name.
+        """
+        kind, note = cluster_class(self._spec.cluster), self._root / _NOTE
+        if note.exists() and hasattr(kind, "from_name"):
+            try:
+                options = _taken(kind.from_name, self._spec.options)
+                found = kind.from_name(note.read_text(), shutdown_on_close=True, **options)
+            except Exception as error:  # each library has its own for one that is gone
+                LOG.info("the cluster of before is no more (%s): another is made", error)
+            else:
+                self._num_wanted = self._num_alive()
+                return found
+        made = kind(**self._spec.options)
+        note.write_text(str(getattr(made, "name", "")))
+        return made
+
+    def _num_alive(self) -> int:
+        """Return how many workers have an agent that reports, also before a client is there."""
+        return max(self.hosts.least, len([f for f in self._agents.found() if _is_guest(f)]))
 
     def _adjust(self) -> None:
         """Have as many workers as are wanted, and not those that were given up."""
@@ -204,7 +229,9 @@ class DaskWorkers:
         going = {names[agent]: agent for agent in released if agent in names}
         if going:
             self._retire(going, workers)
-        self._cluster.scale(num_wanted)
+        if going or num_wanted != self._num_asked:
+            self._cluster.scale(num_wanted)
+            self._num_asked = num_wanted
 
     def _retire(self, going: dict[str, str], workers: dict[str, Any]) -> None:
         """End these workers and no others: ``scale`` alone picks them as it likes."""
@@ -228,7 +255,20 @@ def agent_name(worker: object) -> str:
     return f"{_PREFIX}{worker}".replace("/", "-")
 
 
-def _cluster_class(name: str) -> Any:
+def _is_guest(found: dict[str, Any]) -> bool:
+    """Whether this is an agent beside a Dask worker, and reports."""
+    return bool(found["alive"]) and str(found["agent"]).startswith(_PREFIX)
+
+
+def _taken(function: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """Return those of the options that a function takes."""
+    parameters = inspect.signature(function).parameters
+    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
+        return options
+    return {name: value for name, value in options.items() if name in parameters}
+
+
+def cluster_class(name: str) -> Any:
     """Return the class of a cluster.
 
     Raises:

@@ -83,7 +83,7 @@ class ProviderLaws:
         agent = self.agent(pooled)
         pooled.stop()
         _wait_until(lambda: not _is_alive(agent), "the agent has ended")
-        _wait_until(lambda: run.state == "running", "the next daemon has hosts, and the run goes on")
+        _wait_until(lambda: run.state == "running", "it goes on with the next daemon")
         run.cancel()
 
     def agent(self, pooled: Any) -> int:

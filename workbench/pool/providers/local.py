@@ -19,7 +19,7 @@ from workbench.core.spec import option
 from workbench.core.workers import Workers, WorkersWish, parse_workers
 from workbench.pool.agents import Agents
 from workbench.pool.holdings import HOME
-from workbench.pool.process import end_process
+from workbench.pool.process import agent_lock, end_process, holder
 from workbench.pool.providers.provider import PoolSpec
 from workbench.pool.stopped import StoppedProcesses
 
@@ -152,7 +152,7 @@ class LocalHosts:
             self._closing.wait(_LOOK_SECONDS if self._is_there() else 0.05)
 
     def _pid(self, name: str, process: subprocess.Popen[bytes] | None) -> int | None:
-        """Return the process of the living agent: ours, or one that reports."""
+        """Return the process of the living agent, whoever has started it."""
         if process is not None and process.poll() is None:
             return process.pid
         for found in self._agents.found():
@@ -160,7 +160,8 @@ class LocalHosts:
                 if _is_alive(found["pid"]):
                     return int(found["pid"])
                 self._agents.gone(name, found["incarnation"])
-        return None
+        # One that an earlier daemon has started, and that has not reported to this one yet.
+        return holder(agent_lock(self._root, name))
 
     def _start_one(self, name: str) -> None:
         """Start an agent; it ends at once where another holds the name, which reports soon."""
