@@ -35,7 +35,7 @@ class DaskLaws(ProviderLaws):
 
 
 class TestAClusterOfTheDaemonsOwn(DaskLaws):
-    # It ends with the daemon: its runs go on from their checkpoints once the agents' leases are over.
+    # It ends with the daemon: its runs go on elsewhere once the leases of its agents are over.
     test_a_daemon_that_dies_finds_its_hosts = None  # type: ignore[assignment]
 
     @pytest.fixture
