@@ -20,11 +20,12 @@ from typing import Any
 
 import yaml
 
-from workbench.cli.flags import parse_flags
+from workbench.cli.flags import parse_flags, parse_spec_flags
 from workbench.cli.main import _parser
 from workbench.core.registry import load_stage, stage_names
 from workbench.core.spec import RUN_OPTIONS
 from workbench.pipeline.files import load_pipeline, read_parameters
+from workbench.pool.providers.registry import load_provider
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -175,6 +176,9 @@ def _check_workbench(words: list[str], files: Path) -> None:
     if words[0] == "run" and len(words) > 1:
         _check_run(words[1], words[2:])
         return
+    if words[:2] == ["pool", "use"] and len(words) > 2:
+        _check_provider(words[2], words[3:])
+        return
     options = _parser().parse_args(words)
     given = getattr(options, "parameters", None)
     if hasattr(options, "file"):
@@ -190,6 +194,11 @@ def _check_run(stage: str, flags: list[str]) -> None:
     definition = load_stage(stage)
     if flags and flags != ["--help"]:
         parse_flags(definition, flags)
+
+
+def _check_provider(name: str, flags: list[str]) -> None:
+    if not _PLACEHOLDER.fullmatch(name) and flags != ["--help"]:
+        parse_spec_flags(f"workbench pool use {name}", "", load_provider(name), flags)
 
 
 def _check_papermill(words: list[str], _files: Path) -> None:

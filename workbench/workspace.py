@@ -35,13 +35,15 @@ from workbench.core.spec import Spec
 from workbench.core.workers import DEFAULT_WORKERS, WorkersWish, read_wish
 from workbench.pool.dask_mirror import FOLDER
 from workbench.pool.dask_process import address_in, security_of
-from workbench.queue.states import TERMINAL
+from workbench.queue.states import TERMINAL, is_at_rest
 
 if TYPE_CHECKING:
     from workbench.catalog.artifact_store import ArtifactStore
     from workbench.pool.providers.provider import PoolSpec
 
 _LONG_POLL_SECONDS = 20.0
+_REST_SECONDS = 1.0
+_PARENT_RUN = "WORKBENCH_PARENT_RUN"  # set for what a run starts
 
 
 def default_root() -> Path:
@@ -127,7 +129,8 @@ class Run:
         """Return when the run is over.
 
         Raises:
-            ResourceError: the timeout (seconds) passed first; the run goes on.
+            ResourceError: the timeout (seconds) passed first, and the run goes on; or the run had
+                to pause (for a full disk, say), and goes on when somebody resumes it.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
@@ -135,6 +138,10 @@ class Run:
             record = self.record(wait=max(0.0, min(left, _LONG_POLL_SECONDS)))
             if record["state"] in TERMINAL:
                 return self
+            if is_at_rest(record):
+                if _PARENT_RUN not in os.environ:
+                    raise error_from_json(record["error"])
+                time.sleep(_REST_SECONDS)  # whoever waits here is told to pause as well
             if deadline is not None and time.monotonic() >= deadline:
                 raise ResourceError(
                     f"Run {self.run_id} is still {record['state']} after {timeout} s",
@@ -200,7 +207,7 @@ class Workspace:
     def __init__(self, path: str | Path | None = None, *, project: str | None = None) -> None:
         self.root = Path(path).expanduser().absolute() if path else default_root()
         self.project = project or os.environ.get("WORKBENCH_PROJECT") or "default"
-        is_in_run = "WORKBENCH_PARENT_RUN" in os.environ  # nobody reads an error there in time
+        is_in_run = _PARENT_RUN in os.environ  # nobody reads an error there in time
         self.client = Client(
             WorkspaceEndpoint(self.root),
             database_seconds=RUN_PATIENCE_SECONDS if is_in_run else 0.0,
@@ -230,7 +237,7 @@ class Workspace:
             "spec": spec.model_dump(mode="json"),
             "priority": priority,
             "workers": read_wish(workers),
-            "parent_run_id": os.environ.get("WORKBENCH_PARENT_RUN"),
+            "parent_run_id": os.environ.get(_PARENT_RUN),
             "submitted_by": getpass.getuser(),
             "project": self.project,
             "version": __version__,
@@ -479,6 +486,29 @@ class Workspace:
         """Return the slots with their runs, the runs that work, and those that wait, with why."""
         found: dict[str, Any] = self.client.get("/pool")
         return found
+
+    def shares(self) -> list[dict[str, Any]]:
+        """Return what projects and users are entitled to in the pool, where something is set."""
+        found: list[dict[str, Any]] = self.client.get("/pool/shares")
+        return found
+
+    def set_share(
+        self, name: str, *, weight: float = 1.0, most_slots: int | None = None
+    ) -> dict[str, Any]:
+        """Set how a project (or ``PROJECT/USER``) shares the pool with the others.
+
+        Who has twice the weight gets twice the slots while others wait too; ``most_slots`` are the
+        most that it may hold at once, whoever else waits.
+
+        Raises:
+            SpecError: the name is none, or a number makes no sense.
+        """
+        body = {"weight": float(weight), "most_slots": most_slots}
+        return self._record(self.client.put(f"/pool/shares/{name}", body))
+
+    def drop_share(self, name: str) -> None:
+        """Let a project or user share the pool as everybody does."""
+        self.client.delete(f"/pool/shares/{name}")
 
     def watch_pool(self) -> Any:
         """Show the pool, live (in a notebook): who holds its slots, who waits and why."""

@@ -106,3 +106,39 @@ def test_a_part_that_fails_ends_the_run_with_its_own_error(
     run = workspace.submit(SpreadSpec(parts=12, bad_part=bad_part), workers=2)
     with pytest.raises(DataError, match=f"Part {bad_part} is bad"):
         run.wait(60).outputs()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_part_that_kills_its_workers_is_set_aside_and_the_rest_is_made(
+    fresh_workspace: LiveWorkspace, tmp_path: Path, workers: int
+) -> None:
+    antidote = tmp_path / "antidote"
+    spec = SpreadSpec(parts=12, seconds=0.02, poison=3, antidote=str(antidote))
+    run = fresh_workspace.submit(spec, workers=workers).wait(60)
+    assert run.state == "failed"
+    error = run.record()["error"]
+    assert error["what"] == "3 workers have died over each of these parts: part-003"
+    assert error["family"] == "data"
+    made = {e["payload"]["key"] for e in run.events() if e["kind"] == "checkpoint"}
+    assert made == {f"part-{n:03d}" for n in range(12) if n != 3}
+    antidote.touch()
+    made_whole = run.resume().wait(60).outputs().numbers
+    assert (made_whole.path / "numbers.txt").read_text() == squares(12)
+    assert len([e for e in run.events() if e["kind"] == "checkpoint"]) == 12, "each was made once"
+
+
+def test_a_worker_that_is_ended_for_a_pause_is_held_against_no_part(
+    fresh_workspace: LiveWorkspace,
+) -> None:
+    run = fresh_workspace.submit(SpreadSpec(parts=2, seconds=1.5))
+    tries = fresh_workspace.root / "runs" / run.run_id / "tries"
+    for _ in range(4):
+        wait_until(lambda: run.state == "running", "it works")
+        (leader,) = fresh_workspace.workers()
+        run.pause()
+        wait_until(lambda: run.record()["state"] == "pausing", "it was told")
+        wait_until(lambda: not any(p.stat().st_size for p in tries.glob("*")), "it is forgiven")
+        leader.kill()
+        wait_until(lambda: run.state == "paused", "it rests")
+        run.resume()
+    assert run.wait(60).state == "succeeded"

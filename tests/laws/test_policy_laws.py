@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from workbench.queue.policy.free_slots import FreeSlots
 from workbench.queue.policy.scheduler import MOST_COORDINATORS, RECLAIM_SECONDS, Scheduler
+from workbench.queue.policy.shares import names_of
 from workbench.queue.policy.values import (
     AGING_SECONDS,
     Decision,
@@ -56,7 +57,25 @@ class Scene:
         return {d.run_id: d.slots for d in self.decide() if isinstance(d, Start)}
 
     def victims(self) -> list[str]:
-        return [d.run_id for d in self.decide() if isinstance(d, Preempt)]
+        """Return who gives way to the run that holds the reservation."""
+        return [run_id for run_id, to in self._preempted() if to not in self.barred()]
+
+    def swaps(self) -> list[tuple[str, str]]:
+        """Return who gives way to whom among those whose quota is used up."""
+        return [(run_id, to) for run_id, to in self._preempted() if to in self.barred()]
+
+    def _preempted(self) -> list[tuple[str, str]]:
+        return [(d.run_id, d.for_run) for d in self.decide() if isinstance(d, Preempt)]
+
+    def barred(self) -> set[str]:
+        """Return the waiting runs that quotas alone keep from starting."""
+        held = held_by(self, {})
+        quotas = self.limits.quotas
+        return {
+            run.run_id for run in self.waiting
+            if any(held[name] + self.need(run) > quotas[name]
+                   for name in names_of(run.group) if name in quotas)
+        }  # fmt: skip
 
     def free(self) -> set[str]:
         return set(self.hosts) - {slot for placed in self.placed for slot in placed.slots}
@@ -224,6 +243,52 @@ def test_who_gives_way_suffices_and_nobody_gives_way_in_vain(scene: Scene) -> No
     assert to_come >= need
     for victim in victims:
         assert to_come - widths[victim] < need, f"{victim} stopped in vain"
+
+
+@settings(max_examples=1_000)
+@given(scenes())
+def test_who_may_hold_no_more_slots_gives_way_to_own_more_urgent_work_and_never_in_vain(
+    scene: Scene,
+) -> None:
+    placed, waiting = ({r.run_id: r for r in runs} for runs in (
+        [p.run for p in scene.placed], scene.waiting))  # fmt: skip
+    widths = {p.run.run_id: len(p.slots) for p in scene.placed}
+    stopping = {p.run.run_id for p in scene.placed if p.stopping}
+    held = held_by(scene, scene.starts())
+    for favoured in {to for _, to in scene.swaps()}:
+        urgent = waiting[favoured]
+        victims = {run_id for run_id, to in scene.swaps() if to == favoured}
+        assert all(placed[run_id].priority <= urgent.priority for run_id in victims)
+        (name, *_) = [n for n in names_of(urgent.group) if n in scene.limits.quotas
+                      and held[n] + scene.need(urgent) > scene.limits.quotas[n]]  # fmt: skip
+        assert all(name in names_of(placed[run_id].group) for run_id in victims)
+        own = {run_id for run_id, run in placed.items() if name in names_of(run.group)}
+        others = {run_id for run_id, to in scene.swaps() if to != favoured} | stopping
+        left = held[name] - sum(widths[run_id] for run_id in victims | (others & own))
+        assert left + scene.need(urgent) <= scene.limits.quotas[name], "it suffices"
+
+
+def test_a_user_at_the_quota_has_urgent_work_done_in_place_of_own_lesser_work() -> None:
+    scheduler = Scheduler(Limits(quotas={"nlp/ann": 1}))
+    scheduler.set_slots({"0": "a", "1": "a"}, 2)
+    ann = Group("nlp", "ann")
+    scheduler.enqueue(WaitingRun("lesser", 1, group=ann), 0.0)
+    assert scheduler.decide(0.0) == [Start("lesser", ("0",))]
+    scheduler.enqueue(WaitingRun("urgent", 2, priority=5, group=ann), 1.0)
+    assert scheduler.decide(1.0) == [Preempt("lesser")]
+    assert scheduler.decide(3.0) == [], "it was asked already"
+    scheduler.release("lesser", 4.0)
+    assert [d.run_id for d in scheduler.decide(4.0)] == ["urgent"]
+
+
+def test_what_somebody_is_entitled_to_may_change_at_any_time() -> None:
+    scheduler = Scheduler(Limits(quotas={"nlp": 0}))
+    scheduler.set_slots({"0": "a"}, 1)
+    scheduler.enqueue(WaitingRun("r", 1, group=Group("nlp", "ann")), 0.0)
+    assert scheduler.decide(0.0) == []
+    assert list(scheduler.within_quotas([WaitingRun("r", 1, group=Group("nlp", "ann"))])) == []
+    scheduler.entitle(Limits())
+    assert [d.run_id for d in scheduler.decide(1.0)] == ["r"]
 
 
 @given(scenes())

@@ -87,7 +87,18 @@ def test_every_state_can_be_reached_and_from_all_but_success_waiting_again() -> 
         assert RunState.WAITING in _reachable(state)
 
 
-@given(st.sampled_from(sorted(RULES)), st.integers(1, 200))
+HEALED = sorted(cause for cause, rule in RULES.items() if not rule.rests)
+
+
+@given(st.integers(1, 200))
+def test_a_run_that_rests_starts_again_only_when_somebody_says_so(num_failures: int) -> None:
+    for cause in (cause for cause, rule in RULES.items() if rule.rests):
+        remedy = remedy_for(cause, num_failures)
+        assert remedy is not None
+        assert remedy.rests
+
+
+@given(st.sampled_from(HEALED), st.integers(1, 200))
 def test_every_remedy_is_bounded_and_says_how_often_it_is_tried(
     cause: Cause, num_failures: int
 ) -> None:

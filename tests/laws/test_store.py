@@ -32,12 +32,14 @@ from hypothesis.stateful import (
 from workbench.core.artifact import Artifact
 from workbench.core.errors import Cause, DataError, ResourceError, SpecError
 from workbench.core.workers import MOST_WORKERS, Workers, recorded_workers
+from workbench.queue.entitlements import Entitlement, limits_of
 from workbench.queue.healing import RULES
 from workbench.queue.states import (
     ACTIVE,
     TERMINAL,
     RunEvent,
     RunState,
+    is_at_rest,
     is_possible,
     next_state,
 )
@@ -421,7 +423,7 @@ def test_a_run_that_is_preempted_by_force_again_and_again_is_not_given_up(store:
     store.submit(Submission("r1", "count", "{}", None))
     for term in range(1, 3 * MOST_LOSSES):
         store.start("r1", ["0"])
-        store.preempt("r1")
+        store.preempt("r1", "gives way")
         store.lose("r1", term, "ended by force")
     assert store.run("r1")["state"] == RunState.WAITING
 
@@ -492,6 +494,65 @@ def test_a_remedy_that_wants_time_keeps_the_run_out_of_the_line_until_then(
     assert [run.run_id for run in store.waiting()] == ["r1"]
     monkeypatch.setattr(time, "time", lambda: now - 100_000)  # somebody sets the clock back
     assert [run.run_id for run in store.waiting()] == ["r1"]
+
+
+def test_a_run_that_meets_a_full_disk_rests_with_who_waits_for_it_until_somebody_resumes_them(
+    store: RunStore,
+) -> None:
+    store.submit(Submission("parent", "nest", "{}", None, coordinator=True))
+    store.start("parent", [])
+    store.submit(Submission("child", "count", "{}", None, parent_run_id="parent"))
+    store.start("child", ["0"])
+    store.fail("child", 1, ResourceError("The disk is full", cause=Cause.DISK_FULL))
+    child, parent = store.run("child"), store.run("parent")
+    assert (child["state"], parent["state"]) == (RunState.PAUSED, RunState.PAUSING)
+    assert child["error"]["what"] == parent["error"]["what"] == "The disk is full"
+    assert is_at_rest(child)
+    store.stop("parent", 1)
+    assert is_at_rest(store.run("parent"))
+    (told,) = [e["payload"] for e in store.events("child") if "remedy" in e["payload"]]
+    assert told["remedy"] == "pauses until there is room and somebody resumes it"
+    store.ask("parent", RunEvent.RESUME)
+    for run_id in ("child", "parent"):
+        run = store.run(run_id)
+        assert (run["state"], run["error"]) == (RunState.WAITING, None)
+
+
+def test_a_run_that_runs_out_of_memory_is_told_how_often_it_has(store: RunStore) -> None:
+    store.submit(Submission("r1", "train", "{}", None))
+    for term in range(1, RULES[Cause.OUT_OF_MEMORY].most):
+        assert store.start("r1", ["0"])["num_shrinks"] == term - 1
+        store.fail("r1", term, ResourceError("Too little memory", cause=Cause.OUT_OF_MEMORY))
+        assert store.run("r1")["state"] == RunState.WAITING
+    begun = store.start("r1", ["0"])
+    store.add_checkpoint("r1", begun["term"], "step", "folder")
+    store.lose("r1", begun["term"], "worker died")
+    assert store.start("r1", ["0"])["num_shrinks"] == 4, "also after it has got on"
+
+
+@pytest.mark.parametrize(
+    ("name", "weight", "most"),
+    [("", 1.0, None), ("a b", 1.0, None), ("nlp/ ", 1.0, None), ("nlp", 0.0, None),
+     ("nlp", float("nan"), None), ("nlp", 1.0, -1)],
+)  # fmt: skip
+def test_what_nobody_can_be_entitled_to_is_refused(
+    store: RunStore, name: str, weight: float, most: int | None
+) -> None:
+    with pytest.raises(SpecError):
+        store.entitle(Entitlement(name, weight, most))
+    assert store.entitlements() == []
+
+
+def test_what_projects_and_users_are_entitled_to_is_kept(store: RunStore) -> None:
+    before = store.revision
+    store.entitle(Entitlement("nlp", 2.0, 4))
+    store.entitle(Entitlement("nlp", 3.0))
+    store.entitle(Entitlement("nlp/ann", most_slots=1))
+    assert store.entitlements() == [Entitlement("nlp", 3.0), Entitlement("nlp/ann", 1.0, 1)]
+    assert limits_of(store.entitlements()).quotas == {"nlp/ann": 1}
+    assert store.revision > before, "who decides looks again"
+    store.drop_entitlement("nlp")
+    assert store.entitlements() == [Entitlement("nlp/ann", 1.0, 1)]
 
 
 def test_an_answer_from_the_cache_moves_all_aliases_or_none(store: RunStore) -> None:

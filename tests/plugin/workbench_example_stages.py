@@ -5,6 +5,7 @@ import errno
 import os
 import random
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -89,6 +90,8 @@ class SpreadSpec(Spec):
     parts: int = option(20, title="Parts", help="Durable parts.", unit="parts", ge=1)
     seconds: float = option(0.02, title="Seconds", help="Time for a part.", unit="s", ge=0)
     bad_part: int = option(-1, title="Bad part", help="The part that fails; -1: none.", ge=-1)
+    poison: int = option(-1, title="Poison", help="The part that kills; -1: none.", ge=-1)
+    antidote: str = option("", title="Antidote", help="A file that keeps it from killing.")
     diary: str = option("", title="Diary", help="File that gets a line for each part: its worker.")
 
 
@@ -112,6 +115,8 @@ def write_number(folder: Path, value: list) -> None:
     time.sleep(settings["seconds"])
     if number == settings["bad_part"]:
         raise DataError(f"Part {number} is bad", where=f"part {number}", next_step="Mend it.")
+    if number == settings["poison"] and not Path(settings["antidote"]).is_file():
+        os.kill(os.getpid(), signal.SIGSEGV)
     (folder / "number.txt").write_text(f"{number * number}\n")
     if settings["diary"]:
         with Path(settings["diary"]).open("a") as diary:

@@ -63,7 +63,7 @@ def run_stage(name: str, flags: list[str]) -> int:
 
 def _finish(run: Run) -> int:
     record = run.record()
-    if record["state"] == "failed":
+    if record["error"] is not None:
         raise error_from_json(record["error"])
     for output, artifact in (run.outputs() if record["state"] == "succeeded" else {}).items():
         print(f"{output}: {artifact.reference}  {artifact.path}")
@@ -177,6 +177,22 @@ def show_status(_options: argparse.Namespace) -> int:
         return 0
     for key, value in Workspace().status().items():
         print(f"{key.replace('_', ' '):16} {value}")
+    return 0
+
+
+def share_pool(options: argparse.Namespace) -> int:
+    """Print how the pool is shared, after setting it for one project or user."""
+    workspace = Workspace()
+    if options.name and options.drop:
+        workspace.drop_share(options.name)
+    elif options.name:
+        workspace.set_share(options.name, weight=options.weight, most_slots=options.most)
+    lines = [
+        [one["name"], f"{one['weight']:g}",
+         "any number" if one["most_slots"] is None else str(one["most_slots"])]
+        for one in workspace.shares()
+    ]  # fmt: skip
+    print_table(["project or user", "weight", "slots at most"], lines)
     return 0
 
 

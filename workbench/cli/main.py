@@ -118,6 +118,15 @@ def _add_pool(parser: argparse.ArgumentParser) -> None:
     leaf.add_argument("--slots", type=int, metavar="NUMBER",
                       help="with so many slots (default: those of the pool)")  # fmt: skip
     leaf.set_defaults(command=commands.show_forecast)
+    help = "show how projects and users share the pool, or set it for one"
+    leaf = verbs.add_parser("share", help=help, description=help)
+    leaf.add_argument("name", nargs="?", metavar="NAME", help="a project, or PROJECT/USER")
+    leaf.add_argument("--weight", type=float, default=1.0, metavar="NUMBER",
+                      help="twice as much is twice the slots, while others wait")  # fmt: skip
+    leaf.add_argument("--most", type=int, metavar="SLOTS",
+                      help="that it may hold at once (default: any number)")  # fmt: skip
+    leaf.add_argument("--drop", action="store_true", help="as everybody again")
+    leaf.set_defaults(command=commands.share_pool)
     help = "choose where the pool's hosts come from: workbench pool use PROVIDER --help"
     leaf = verbs.add_parser("use", help=help, description=help)
     leaf.add_argument("provider", nargs="?", help="without one they are listed")

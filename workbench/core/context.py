@@ -50,6 +50,7 @@ class RunContext(Protocol):
     term: int  # which attempt this is; grows by one with each start
     num_workers: int  # pool slots given to this run
     threads_per_worker: int
+    num_shrinks: int  # how often the run has run out of memory: it may work in smaller pieces
     slots: list[str]  # of the workers, each HOST/NUMBER; the first is this process's own
     address: str  # of this host for the others; 127.0.0.1 where all hosts are this machine
     folder: Path  # scratch of this run, kept between its attempts; every host sees it

@@ -33,6 +33,8 @@ class Cause(StrEnum):
     STALLED = "stalled"  # a process stands still, and others wait for it
     NOT_A_NUMBER = "not a number"  # the loss, of one batch; healed by the training itself
     UNREACHABLE = "unreachable"  # a server, a database or a network that may come back
+    OUT_OF_MEMORY = "out of memory"  # a stage that can work in smaller pieces does so then
+    DISK_FULL = "disk full"  # the run rests until somebody has made room
 
 
 class WorkbenchError(Exception):
@@ -179,6 +181,7 @@ def resource_error(
         where=str(error.filename2 or error.filename or where),
         next_step=next_step,
         detail=detail,
+        cause=Cause.DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else None,
     )
 
 

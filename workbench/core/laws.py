@@ -38,6 +38,7 @@ class FolderRun:
     num_workers = 1
     threads_per_worker = 1
     address = "127.0.0.1"
+    num_shrinks = 0
 
     def __init__(
         self,

@@ -32,7 +32,8 @@ from workbench.daemon.request import (
     wait_seconds,
 )
 from workbench.daemon.service import Service
-from workbench.queue.states import TERMINAL, RunEvent, RunState
+from workbench.queue.entitlements import Entitlement
+from workbench.queue.states import RunEvent, is_at_rest
 from workbench.queue.store import SupersededError
 
 LOG = logging.getLogger(__name__)
@@ -53,6 +54,9 @@ def make_app(service: Service, token: str) -> Starlette:
         ("POST", "/shutdown", api.shutdown),
         ("GET", "/pool", api.get_pool),
         ("GET", "/pool/forecast", api.get_forecast),
+        ("GET", "/pool/shares", api.list_shares),
+        ("PUT", "/pool/shares/{name:path}", api.set_share),
+        ("DELETE", "/pool/shares/{name:path}", api.drop_share),
         ("GET", "/runs", api.list_runs),
         ("POST", "/runs", api.submit),
         ("GET", run, api.get_run),
@@ -140,6 +144,23 @@ class _Api:
             await run_in_threadpool(self._service.pool_view.forecast, slots or None)
         )
 
+    async def list_shares(self, _request: Request) -> Response:
+        found = await run_in_threadpool(self._store.entitlements)
+        return JSONResponse([one.to_json() for one in found])
+
+    async def set_share(self, request: Request) -> Response:
+        body = await read_body(request)
+        most = None if body.get("most_slots") is None else required(body, "most_slots", int)
+        wanted = Entitlement(request.path_params["name"], required(body, "weight", float), most)
+        await run_in_threadpool(self._store.entitle, wanted)
+        self._service.changed()
+        return JSONResponse(wanted.to_json())
+
+    async def drop_share(self, request: Request) -> Response:
+        await run_in_threadpool(self._store.drop_entitlement, request.path_params["name"])
+        self._service.changed()
+        return JSONResponse({})
+
     async def shutdown(self, _request: Request) -> Response:
         self._service.ask_to_stop()
         return JSONResponse({"stopping": True})
@@ -156,14 +177,14 @@ class _Api:
         return JSONResponse(await run_in_threadpool(self._store.runs, limit, parent))
 
     async def get_run(self, request: Request) -> Response:
-        """Return the run; with ``wait``, once it is over or the time is up."""
+        """Return the run; with ``wait``, once it is over, had to pause, or the time is up."""
         run_id = request.path_params["run_id"]
         deadline = time.monotonic() + query_wait_seconds(request)
         while True:
             rung = self._service.bell.listen()
             run = await run_in_threadpool(self._store.run, run_id)
             left = deadline - time.monotonic()
-            if RunState(run["state"]) in TERMINAL or left <= 0 or self._service.is_stopping:
+            if is_at_rest(run) or left <= 0 or self._service.is_stopping:
                 return JSONResponse(run)
             await self._service.bell.wait(rung, min(left, _LOOK_AGAIN_SECONDS))
 

@@ -51,7 +51,8 @@ def required(body: dict[str, Any], name: str, kind: type[Value]) -> Value:
 
 
 _JSON_NAMES: dict[type, str] = {
-    str: "a text", int: "a whole number", dict: "an object", list: "a list"
+    str: "a text", int: "a whole number", float: "a number with a point", dict: "an object",
+    list: "a list",
 }  # fmt: skip
 
 

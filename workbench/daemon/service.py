@@ -254,6 +254,7 @@ class Service:
             "folder": str(self.root / "runs" / run["run_id"]),
             "inputs": {key: artifact.to_json() for key, artifact in inputs.items()},
             "checkpoints": run["checkpoints"],
+            "num_shrinks": run["num_shrinks"],
         }
 
     def _stop_when_idle(self) -> None:

@@ -19,8 +19,8 @@ class Allocation:
     before has the patience that its submission time tells.
     """
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self._scheduler = Scheduler(limits)
+    def __init__(self) -> None:
+        self._scheduler = Scheduler()
         self._waiting: dict[str, WaitingRun] = {}
         self._held: set[str] = set()  # runs that hold slots
         self._patience: dict[str, float] = {}  # of runs that have run, and wait again
@@ -77,14 +77,23 @@ class Allocation:
             return self._scheduler.standings(time.monotonic())
 
     def demands(self) -> list[Demand]:
-        """Return what the waiting runs need, and how long each has waited."""
+        """Return what the waiting runs need, and how long each has waited.
+
+        Those for which a quota has no room would not start in a larger pool either.
+        """
         now = time.monotonic()
         with self._lock:
+            waiting = sorted(self._waiting.values(), key=lambda run: (-run.priority, run.position))
             return [
-                Demand(run.least, run.most, self._scheduler.patience(run_id, now))
-                for run_id, run in self._waiting.items()
+                Demand(run.least, run.most, self._scheduler.patience(run.run_id, now))
+                for run in self._scheduler.within_quotas(waiting)
                 if run.least > 0
             ]
+
+    def entitle(self, limits: Limits) -> None:
+        """Heed what projects and users are entitled to from now on."""
+        with self._lock:
+            self._scheduler.entitle(limits)
 
     def _update_held(self, stopping: Mapping[str, bool], now: float) -> None:
         for run_id in self._held - stopping.keys():

@@ -19,7 +19,7 @@ from workbench.core.client import RUN_PATIENCE_SECONDS, Client, FileEndpoint
 from workbench.core.context import HostFunction, PartWriter
 from workbench.core.errors import Cause, ResourceError, RunCancelled, RunPaused, WorkbenchError
 from workbench.core.json_text import plain
-from workbench.dispatch.parts import PartMaker, write_part
+from workbench.dispatch.parts import PartMaker, Tries, write_part
 from workbench.pool.addresses import LOOPBACK
 from workbench.pool.crew import Crew, WorkerLost
 from workbench.pool.holdings import HOME, agent_of
@@ -43,6 +43,7 @@ class RemoteRun:
         self.slots: list[str] = order["slots"] or [f"{HOME}/0"]
         self.address: str = order["here"]
         self.threads_per_worker: int = order["threads_per_worker"]
+        self.num_shrinks: int = order["num_shrinks"]
         self.folder = Path(order["folder"])
         self.folder.mkdir(parents=True, exist_ok=True)
         self._workspace = Path(order["workspace"])
@@ -58,6 +59,7 @@ class RemoteRun:
         self._events: list[dict[str, Any]] = []
         self._newest_progress: dict[str, Any] | None = None
         self._lock = threading.Lock()
+        self._tries = Tries(self.folder / "tries")
         self._wish = "run"
         self._closing = threading.Event()
         self._reporter = threading.Thread(target=self._report_often, daemon=True)
@@ -125,7 +127,9 @@ class RemoteRun:
                 return self.should_pause or self.cancelled
 
             with self._crew(self.slots[1:]) as crew:
-                PartMaker(missing, write, self._partial_folder, self._settle).make(crew, between)
+                PartMaker(missing, write, self._partial_folder, self._settle, self._tries).make(
+                    crew, between
+                )
             self.stop_if_asked()
         return [self.checkpoints()[key] for key in parts]
 
@@ -243,6 +247,8 @@ class RemoteRun:
             try:
                 query = {"known": self._wish, "wait": _WISH_SECONDS}
                 self._wish = self.daemon_client.get(f"{self._route}/wish", **query)["wish"]
+                if self._wish != "run":
+                    self._tries.forgive()  # from now on the run may be ended by force
             except WorkbenchError:
                 # A newer attempt owns the run, or the daemon is gone for good: work no longer.
                 self._wish = "cancel"

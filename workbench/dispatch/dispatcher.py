@@ -19,6 +19,7 @@ from workbench.dispatch.allocation import Allocation
 from workbench.dispatch.attempt import clear_unfinished
 from workbench.pool.agents import Agents
 from workbench.pool.holdings import HOME, agent_of
+from workbench.queue.entitlements import limits_of
 from workbench.queue.policy.scheduler import Standing
 from workbench.queue.policy.size import Demand
 from workbench.queue.policy.values import Preempt, Start, WaitingRun
@@ -187,7 +188,7 @@ class Dispatcher:
             waiting, self._stopping(active), self._agents.slots(), self._num_slots()
         ):
             if isinstance(decision, Preempt):
-                self._store.preempt(decision.run_id)
+                self._store.preempt(decision.run_id, f"gives way to run {decision.for_run}")
                 has_changed = True
             else:
                 has_changed = self._begin(decision) or has_changed
@@ -200,6 +201,7 @@ class Dispatcher:
         now, revision = time.monotonic(), self._store.revision
         if revision != self._seen_revision or now - self._read_at > _READ_AGAIN_SECONDS:
             self._waiting, self._read_at = self._store.waiting(), now
+            self._allocation.entitle(limits_of(self._store.entitlements()))
             self._seen_revision = revision
         return self._waiting
 
@@ -218,7 +220,7 @@ class Dispatcher:
             run = active.get(attempt.run_id)
             is_there = set(map(agent_of, attempt.slots)) & draining
             if is_there and run is not None and not _shall_stop(run):
-                self._store.preempt(attempt.run_id)
+                self._store.preempt(attempt.run_id, "moves: its host is given up")
                 self._announce()
 
     def _begin(self, decision: Start) -> bool:

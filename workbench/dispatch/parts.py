@@ -2,38 +2,119 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from workbench.core.artifact import flush_folder
 from workbench.core.context import PartWriter
+from workbench.core.errors import DataError
 from workbench.pool.crew import Crew, WorkerLost
 
 # Tells the run that a part's folder is written; returns when that is recorded.
 Settle = Callable[[str, Path], None]
 
+_MOST_DEATHS = 3  # of workers over one part, before it is set aside
+_FEW = 3
+
+
+class Tries:
+    """How often each part of a run was begun and came to no end: its worker died.
+
+    A byte in a file for each try, which goes with its end: also a worker that is killed leaves it.
+    Who is ended because somebody asked the run to stop is not to blame: ``forgive`` says so first.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._open: set[str] = set()
+        self._lock = threading.Lock()
+        self._is_forgiven = False
+
+    def is_poisonous(self, key: str) -> bool:
+        """Whether a part is given up: too many workers have died over it."""
+        return self._count(key) >= _MOST_DEATHS
+
+    @contextmanager
+    def of(self, key: str) -> Iterator[None]:
+        """Try a part; only a worker that dies within the block leaves it as begun."""
+        path = self._folder / key
+        with self._lock:
+            self._open.add(key)
+            if not self._is_forgiven:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("ab") as stream:
+                    stream.write(b".")
+        try:
+            yield
+        except WorkerLost:
+            raise  # the try stays
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        else:
+            path.unlink(missing_ok=True)
+        finally:
+            with self._lock:
+                self._open.discard(key)
+
+    def forgive(self) -> None:
+        """Hold nothing against what is being made now: it may be ended from outside."""
+        with self._lock:
+            self._is_forgiven = True
+            for key in self._open:
+                count = self._count(key)
+                if count:
+                    os.truncate(self._folder / key, count - 1)
+
+    def poison(self, keys: list[str]) -> DataError:
+        """Return the error that names the parts which were given up; a resume tries them again."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        named = ", ".join(keys[:_FEW]) + (f" and {len(keys) - _FEW} more" if keys[_FEW:] else "")
+        return DataError(
+            f"{_MOST_DEATHS} workers have died over each of these parts: {named}",
+            where=named,
+            next_step="All other parts are made and kept. Look at what these hold (very long "
+            "texts, broken files) and into daemon.log, mend it, then resume the run.",
+        )
+
+    def _count(self, key: str) -> int:
+        try:
+            return (self._folder / key).stat().st_size
+        except OSError:
+            return 0
+
 
 class PartMaker:
     """Makes parts until none is open: one in this thread, one on each of the other workers.
 
-    A part whose worker dies is open again, and made by another. When somebody asks the run to stop,
-    or a part fails, those that were begun are finished and kept: a worker's thread cannot be
-    stopped, and its slot must not be given away while it works.
+    A part whose worker dies is open again, and made by another; the third time it is set aside, and
+    the others are made first. When somebody asks the run to stop, or a part fails, those that were
+    begun are finished and kept: a worker's thread cannot be stopped, and its slot must not be given
+    away while it works.
     """
 
     def __init__(
-        self, parts: Mapping[str, Any], write: PartWriter, folder: Path, settle: Settle
+        self,
+        parts: Mapping[str, Any],
+        write: PartWriter,
+        folder: Path,
+        settle: Settle,
+        tries: Tries,
     ) -> None:
         """Prepare to make ``parts``; each is written to a folder of its own below ``folder``."""
         self._values = parts
         self._write = write
         self._folder = folder
         self._settle = settle
-        self._open = deque(parts)
+        self._tries = tries
+        self._aside = [key for key in parts if tries.is_poisonous(key)]
+        self._open = deque(key for key in parts if key not in self._aside)
         self._lock = threading.Lock()
         self._halted = False
         self._error: BaseException | None = None
@@ -49,6 +130,7 @@ class PartMaker:
 
         Raises:
             Exception: what a part raised; the others that were begun are kept.
+            DataError: a part has killed the workers that made it; all the others are kept.
         """
         threads = [
             threading.Thread(target=self._serve, args=(crew, slot), daemon=True)
@@ -69,6 +151,8 @@ class PartMaker:
                 thread.join()
         if self._error is not None:
             raise self._error
+        if self._aside and self.num_done + len(self._aside) == len(self._values):
+            raise self._tries.poison(self._aside)
 
     def _work(self, between: Callable[[int], bool]) -> None:
         """Make parts in this thread."""
@@ -78,7 +162,8 @@ class PartMaker:
             if key is None:
                 return
             folder = self._folder / key
-            write_part(self._write, str(folder), self._values[key])
+            with self._tries.of(key):
+                write_part(self._write, str(folder), self._values[key])
             self._finish(key, folder)
 
     def _serve(self, crew: Crew, slot: str) -> None:
@@ -86,11 +171,15 @@ class PartMaker:
         while (key := self._take()) is not None:
             folder = self._folder / f"{key}.slot-{slot}"
             try:
-                crew.call(slot, write_part, self._write, str(folder), self._values[key])
+                with self._tries.of(key):
+                    crew.call(slot, write_part, self._write, str(folder), self._values[key])
                 self._finish(key, folder)
             except WorkerLost:
                 with self._lock:
-                    self._open.appendleft(key)
+                    if self._tries.is_poisonous(key):
+                        self._aside.append(key)
+                    else:
+                        self._open.appendleft(key)
                 return
             except BaseException as error:
                 self._error = self._error or error

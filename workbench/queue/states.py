@@ -9,7 +9,9 @@ waiting ── started ──> running ── succeeded ──> succeeded
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 from workbench.core.errors import SpecError
 
@@ -79,6 +81,15 @@ _ALREADY = frozenset(
         (_S.CANCELLED, _E.CANCEL), (_S.WAITING, _E.RESUME), (_S.RUNNING, _E.RESUME),
     }
 )  # fmt: skip
+
+
+def is_at_rest(run: Mapping[str, Any]) -> bool:
+    """Whether a run, as its record tells it, goes on only if somebody does something about it.
+
+    So are those that are over, and those that had to pause (for a full disk, say).
+    """
+    state = RunState(run["state"])
+    return state in TERMINAL or (state == RunState.PAUSED and run["error"] is not None)
 
 
 def is_possible(state: RunState, event: RunEvent) -> bool:

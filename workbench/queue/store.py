@@ -21,6 +21,12 @@ from workbench.core.artifact import Artifact
 from workbench.core.errors import Cause, ResourceError, SpecError, WorkbenchError
 from workbench.core.json_text import json_text
 from workbench.core.workers import DEFAULT_WORKERS, Workers, parse_workers
+from workbench.queue.entitlements import (
+    Entitlement,
+    drop_entitlement,
+    entitlements,
+    set_entitlement,
+)
 from workbench.queue.healing import LONGEST_WAIT_SECONDS, Remedy, remedy_for
 from workbench.queue.journal import append_events, read_events
 from workbench.queue.policy.values import Group, WaitingRun
@@ -145,6 +151,21 @@ class RunStore:
             self._must_row(connection, run_id)
             return read_events(connection, run_id, after)
 
+    def entitlements(self) -> list[Entitlement]:
+        """Return what projects and users are entitled to, where something is set."""
+        with self.database.read() as connection:
+            return entitlements(connection)
+
+    def entitle(self, wanted: Entitlement) -> None:
+        """Set what a project or user is entitled to."""
+        with self._changing() as connection:
+            set_entitlement(connection, wanted.checked())
+
+    def drop_entitlement(self, name: str) -> None:
+        """Let a project or user have what everybody has."""
+        with self._changing() as connection:
+            drop_entitlement(connection, name)
+
     # -- asked by the dispatcher -------------------------------------------------------------
 
     def waiting(self) -> list[WaitingRun]:
@@ -202,7 +223,11 @@ class RunStore:
             return int(connection.scalar(query) or 0)
 
     def start(self, run_id: str, slots: Sequence[str]) -> dict[str, Any]:
-        """Begin a new attempt; return the run with its new term and its ``checkpoints``."""
+        """Begin a new attempt; return the run with its new term.
+
+        Beside what is always told of a run there are its ``checkpoints``, and as ``num_shrinks``
+        how many of its attempts ran out of memory.
+        """
         with self._changing() as connection:
             row = self._must_row(connection, run_id)
             term = row.term + 1
@@ -222,14 +247,16 @@ class RunStore:
             return {
                 **_record(self._row(connection, run_id)),
                 "checkpoints": self._checkpoints(connection, run_id),
+                "num_shrinks": self._num_ended(connection, run_id, Cause.OUT_OF_MEMORY),
             }
 
-    def preempt(self, run_id: str) -> None:
-        """Ask a running run to stop at its next safe point and to wait again."""
+    def preempt(self, run_id: str, cause: str) -> None:
+        """Ask a running run to stop at its next safe point and to wait again, and tell it why."""
         with self._changing() as connection:
             row = self._must_row(connection, run_id)
             if row.state == RunState.RUNNING:
                 self._update(connection, run_id, preempted=True)
+                self._note(connection, run_id, "log", {"message": f"The run {cause}"})
 
     def lose(self, run_id: str, term: int, cause: str, *, blameless: bool = False) -> None:
         """Note that an attempt's process is gone; its run waits again, or is given up.
@@ -370,7 +397,10 @@ class RunStore:
             is_blameless = row.preempted or row.state != RunState.RUNNING
             num_failures = row.losses + (0 if is_blameless else 1)
             remedy = None if is_blameless else remedy_for(error.cause, num_failures)
-            if is_blameless or remedy is not None:
+            if remedy is not None and remedy.rests:
+                self._end_attempt(connection, run_id, term, error.cause)
+                self._rest(connection, row, error, remedy)
+            elif is_blameless or remedy is not None:
                 self._end_attempt(connection, run_id, term, error.cause)
                 self._heal(connection, row, error.what, num_failures, remedy)
             else:
@@ -406,6 +436,20 @@ class RunStore:
         self._move(
             connection, row, RunEvent.LOSE, facts, losses=num_failures, not_before=not_before
         )
+
+    def _rest(
+        self, connection: sa.Connection, row: Any, error: WorkbenchError, remedy: Remedy
+    ) -> None:
+        """Pause a run until somebody has done something about an error, and who waits for it."""
+        told = json.dumps(error.to_json())
+        self._note(connection, row.run_id, "error", error.to_json())
+        facts = {"cause": str(error.cause), "remedy": remedy.told}
+        self._move(connection, row, RunEvent.PAUSE, facts)
+        resting = self._must_row(connection, row.run_id)
+        self._move(connection, resting, RunEvent.STOP, error=told)
+        while (row := self._row(connection, row.parent_run_id or "")) is not None:
+            if is_possible(RunState(row.state), RunEvent.PAUSE):
+                self._move(connection, row, RunEvent.PAUSE, facts, error=told)
 
     def _fail(self, connection: sa.Connection, row: Any, error: WorkbenchError) -> None:
         self._end_attempt(connection, row.run_id, row.term, "failed")
@@ -527,6 +571,8 @@ class RunStore:
             values["ended_at"] = time.time()
         elif row.ended_at is not None:  # resumed after it had failed or was cancelled
             values.update(ended_at=None, error=None, losses=0)
+        elif event is RunEvent.RESUME and row.error is not None:  # it had to pause
+            values["error"] = None
         self._update(connection, row.run_id, state=state, **values)
         payload = {"state": state, "term": values.get("term", row.term), **(facts or {})}
         self._note(connection, row.run_id, "state", payload)
@@ -546,6 +592,13 @@ class RunStore:
             .where(ATTEMPTS.c.run_id == run_id, ATTEMPTS.c.term == term)
             .values(ended_at=time.time(), outcome=outcome[:40])
         )
+
+    def _num_ended(self, connection: sa.Connection, run_id: str, outcome: str) -> int:
+        """Count the attempts of a run that ended so."""
+        query = sa.select(sa.func.count()).where(
+            ATTEMPTS.c.run_id == run_id, ATTEMPTS.c.outcome == outcome
+        )
+        return int(connection.scalar(query) or 0)
 
     def _row(self, connection: sa.Connection, run_id: str) -> Any:
         return connection.execute(sa.select(RUNS).where(RUNS.c.run_id == run_id)).first()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any, Protocol, TextIO, TypeVar
 
-from workbench.queue.states import TERMINAL
+from workbench.queue.states import is_at_rest
 
 _POLL_SECONDS = 2.0
 
@@ -26,7 +26,7 @@ Followed = TypeVar("Followed", bound=FollowedRun)
 
 
 def follow(run: Followed, stream: TextIO | None = None) -> Followed:
-    """Show a run until it is over; Ctrl-C stops the showing, not the run."""
+    """Show a run until it is over or had to pause; Ctrl-C stops the showing, not the run."""
     line = _Line(stream or sys.stderr)
     seen = 0
     try:
@@ -38,7 +38,7 @@ def follow(run: Followed, stream: TextIO | None = None) -> Followed:
                     line.print(f"{run.run_id}  {text}")
                 if event["kind"] == "progress":
                     line.show(f"{run.run_id}  {progress_text(event['payload'])}")
-            if run.record()["state"] in TERMINAL and not run.events(after=seen):
+            if is_at_rest(run.record()) and not run.events(after=seen):
                 return run
     except KeyboardInterrupt:
         line.print(f"{run.run_id} goes on; see it again with: workbench runs logs {run.run_id}")

@@ -43,9 +43,14 @@ def epoch_batches(
     return [batches[number] for number in random.permutation(len(batches))]
 
 
-def num_slices(batch_size: int) -> int:
-    """Return into how many slices a global batch is cut; more ranks find no work in it."""
-    return max(_FEWEST_SLICES, batch_size // _ROWS_IN_SLICE)
+def num_slices(batch_size: int, num_shrinks: int = 0) -> int:
+    """Return into how many slices a global batch is cut; more ranks find no work in it.
+
+    Each shrink, after a gang that ran out of memory, halves what is in memory at once: there are
+    twice as many slices. The global batch, and its loss, are the same.
+    """
+    count = max(_FEWEST_SLICES, batch_size // _ROWS_IN_SLICE)
+    return max(count, min(count << num_shrinks, batch_size))
 
 
 def slice_batch(batch: Rows, number: int, count: int) -> Rows:

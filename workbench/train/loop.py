@@ -116,7 +116,7 @@ class Fit:
         """Gather the gradients of this rank's slices; return their part of the loss."""
         totals = self._loss.totals(batch)
         options = self._job.options
-        count = batches.num_slices(options.batch_size)
+        count = batches.num_slices(options.batch_size, self._job.num_shrinks)
         total = 0.0
         self._model.train()
         with self._autocast():

@@ -98,6 +98,7 @@ class FitJob(BaseModel):
     class_weights: list[float] = []
     work: Path = Path()  # where this attempt writes; a file ``stop`` in it asks the ranks to stop
     resume_from: Path | None = None  # a checkpoint
+    num_shrinks: int = 0  # how often slices are halved
     skipped: list[int] = []  # steps whose batches are left out: they made the loss no number
 
 

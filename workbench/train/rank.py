@@ -7,10 +7,16 @@ import os
 import traceback
 from typing import TypedDict
 
-from workbench.core.errors import ResourceError, WorkbenchError, error_from_exception
+from workbench.core.errors import Cause, ResourceError, WorkbenchError, error_from_exception
 from workbench.pool.gpus import take_gpu
 
-_NO_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc", "bad allocation")
+_NO_MEMORY = (
+    "CUDA out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "bad allocation",
+)
 
 
 class RankOrder(TypedDict):
@@ -64,7 +70,8 @@ def _work(order: RankOrder, ranks: object, reporter: object) -> None:
 
 
 def _named(error: Exception, where: str) -> WorkbenchError:
-    if isinstance(error, RuntimeError) and any(sign in str(error) for sign in _NO_MEMORY):
+    is_told = isinstance(error, RuntimeError) and any(sign in str(error) for sign in _NO_MEMORY)
+    if is_told or isinstance(error, MemoryError):
         return out_of_memory(where, detail=traceback.format_exc())
     return error_from_exception(error, where=where)
 
@@ -76,4 +83,5 @@ def out_of_memory(where: str, detail: str) -> ResourceError:
         where=where,
         next_step="Use a smaller batch size, fewer tokens or fewer workers, then resume the run.",
         detail=detail,
+        cause=Cause.OUT_OF_MEMORY,
     )

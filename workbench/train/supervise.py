@@ -55,8 +55,13 @@ def fit(job: FitJob, run: RunContext) -> Fitted:
                 "work": work,
                 "resume_from": newest_state(checkpoints),
                 "skipped": _skipped(checkpoints),
+                "num_shrinks": run.num_shrinks,
             }
         )
+        if run.num_shrinks:
+            count = num_slices(job.options.batch_size, run.num_shrinks)
+            run.log(f"Memory was too little: each batch is worked on in {count} pieces now",
+                    pieces=count)  # fmt: skip
         relay = _FitRelay(run)
         try:
             _work(resumed, run, relay.hear)

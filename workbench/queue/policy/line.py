@@ -99,6 +99,20 @@ class Line:
         runs = (run for run in self._runs.values() if self._shares.is_full(run.group))
         return sorted(runs, key=lambda run: run.position)
 
+    def barred_heads(self) -> list[WaitingRun]:
+        """Return the most urgent run of each group whose quota is used up."""
+        heads: dict[Group, WaitingRun] = {}
+        for lane in sorted(self._lanes, key=lambda lane: -lane[0]):
+            if lane[1] not in heads and self._shares.is_full(lane[1]):
+                place = self._first(lane)
+                if place is not None:
+                    heads[lane[1]] = self._runs[place[1]]
+        return list(heads.values())
+
+    def look_anew(self) -> None:
+        """Note that what everybody is entitled to has changed."""
+        self._changed.update(self._lanes)
+
     def _next_turn(self, now: float) -> _Turn | None:
         moment = self._shares.moment
         if moment != self._seen_at:  # averages have faded, and patience has grown

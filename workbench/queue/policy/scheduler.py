@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TypeVar
 
 from workbench.queue.policy.free_slots import FreeSlots
 from workbench.queue.policy.line import Line
-from workbench.queue.policy.shares import Shares
+from workbench.queue.policy.shares import Shares, names_of
 from workbench.queue.policy.values import (
     Decision,
     Group,
@@ -23,6 +23,7 @@ from workbench.queue.policy.values import (
 from workbench.queue.policy.victims import choose_victims
 
 _RECLAIM_PAUSE_SECONDS = 1.0  # between two looks for somebody with more than its share
+_SWAP_PAUSE_SECONDS = 1.0  # between two looks for who might give way to his own more urgent run
 _INSTANT = 1e-6  # seconds: a moment that was computed may come out a hair too early
 _Key = TypeVar("_Key")
 
@@ -68,6 +69,7 @@ class Scheduler:
         self._reserved: str | None = None
         self._borrowed: set[str] = set()
         self._reclaims_at = 0.0
+        self._swaps_at = 0.0
         self._pool_size = 0
 
     # -- what happens ------------------------------------------------------------------------------
@@ -81,8 +83,20 @@ class Scheduler:
         self._slots.replace(hosts)
         self._pool_size = pool_size
 
+    def entitle(self, limits: Limits) -> None:
+        """Say what projects and users are entitled to from now on."""
+        if limits != self._shares.limits:
+            self._shares.entitle(limits)
+            self._line.look_anew()
+            self._swaps_at = 0.0
+
+    def within_quotas(self, runs: Iterable[WaitingRun]) -> Iterator[WaitingRun]:
+        """Yield the runs for which quotas have room, if those before them start first."""
+        return self._shares.within_quotas(runs)
+
     def enqueue(self, run: WaitingRun, now: float) -> None:
         """Let a run wait; one that waits already changes (its priority, for example)."""
+        self._swaps_at = 0.0
         if run.least == 0:
             self._coordinators[run.run_id] = run
         else:
@@ -149,7 +163,8 @@ class Scheduler:
         if turn.reserved is None:
             self._reserve(None)
             self._widen(turn)
-        decisions += [Preempt(run_id) for run_id in turn.victims]
+        turn.victims += self._swap_within_quotas(now)
+        decisions += turn.victims
         decisions += [self._start(run, width, now) for run, width in turn.starts.values()]
         return decisions
 
@@ -241,7 +256,7 @@ class Scheduler:
         missing = need - turn.free - self._coming
         if missing > 0:
             for victim in self._victims(run, need, missing, turn.now):
-                turn.victims.append(victim.run.run_id)
+                turn.victims.append(Preempt(victim.run.run_id, run.run_id))
                 self.stopping(victim.run.run_id)
         if need <= turn.free + self._coming:
             turn.held_back = max(0, need - self._coming)
@@ -267,6 +282,27 @@ class Scheduler:
             )
         )  # fmt: skip
         return choose_victims([*lent, *others], missing, self._borrowed, now)
+
+    def _swap_within_quotas(self, now: float) -> list[Preempt]:
+        """Have lesser runs give way to more urgent ones of who may hold no more slots."""
+        if not self._shares.limits.quotas or now < self._swaps_at:
+            return []
+        self._swaps_at = now + _SWAP_PAUSE_SECONDS
+        chosen: list[Preempt] = []
+        for run in self._line.barred_heads():
+            need = self._need(run)
+            name = self._shares.full_quota(run.group, need)
+            if name is None or min(self._held_at_priority, default=run.priority) >= run.priority:
+                continue
+            own = [p for p in self._placed.values() if name in names_of(p.run.group)]
+            coming = sum(len(placed.slots) for placed in own if placed.stopping)
+            missing = self._shares.excess(name, need) - coming
+            lesser = [p for p in own if not p.stopping and p.level(now) < run.priority]
+            if missing > 0:
+                for victim in choose_victims(lesser, missing, self._borrowed, now):
+                    chosen.append(Preempt(victim.run.run_id, run.run_id))
+                    self.stopping(victim.run.run_id)
+        return chosen
 
     def _givers(self, run: WaitingRun, need: int, missing: int, now: float) -> set[Group]:
         """Return who would still have its share without the slots that a run misses."""
@@ -349,7 +385,7 @@ class _Turn:
     looked: int = 0
     reserved: WaitingRun | None = None
     starts: dict[str, tuple[WaitingRun, int]] = field(default_factory=dict)
-    victims: list[str] = field(default_factory=list)
+    victims: list[Preempt] = field(default_factory=list)
 
     @property
     def is_over(self) -> bool:

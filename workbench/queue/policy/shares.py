@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from workbench.queue.policy.values import Group, Limits
+from collections.abc import Iterable, Iterator
+
+from workbench.queue.policy.values import Group, Limits, WaitingRun
 
 HALF_LIFE_SECONDS = 3600.0
 MOMENT_SECONDS = 10.0  # how long averages count as they were: they change slowly
@@ -48,6 +50,18 @@ class Shares:
         self._use: dict[str, _Use] = {}
         self._known: dict[Group, Pressure] = {}  # at this moment
 
+    @property
+    def limits(self) -> Limits:
+        """What projects and users are entitled to."""
+        return self._limits
+
+    def entitle(self, limits: Limits) -> None:
+        """Cut shares anew; what was held until now still counts."""
+        self._limits = limits
+        for name, use in self._use.items():
+            use.weight = limits.weights.get(name, 1.0)
+        self._known.clear()
+
     def at(self, now: float) -> None:
         """Move to another time (seconds)."""
         self._now = now
@@ -58,7 +72,7 @@ class Shares:
 
     def change(self, group: Group, slots: int) -> None:
         """Note that a group has taken slots, or given some back (a negative number)."""
-        for name in _names(group):
+        for name in names_of(group):
             self._used(name).change(slots, self._now)
         self._known = {g: known for g, known in self._known.items() if g.project != group.project}
 
@@ -70,7 +84,7 @@ class Shares:
         """Return what groups are ordered by: the smallest has the next turn."""
         found = self._known.get(group)
         if found is None:
-            project, user = (self._used(name).pressure(self.moment) for name in _names(group))
+            project, user = (self._used(name).pressure(self.moment) for name in names_of(group))
             found = self._known[group] = (project, group.project, user, group.user)
         return found
 
@@ -79,7 +93,7 @@ class Shares:
         quotas = self._limits.quotas
         if not quotas:
             return None
-        rooms = [quotas[n] - self._used(n).held for n in _names(group) if n in quotas]
+        rooms = [quotas[n] - self._used(n).held for n in names_of(group) if n in quotas]
         return min(rooms, default=None)
 
     def is_full(self, group: Group) -> bool:
@@ -91,14 +105,28 @@ class Shares:
         """Return the name whose quota has no room for so many slots."""
         quotas = self._limits.quotas
         return next(
-            (n for n in _names(group) if n in quotas and self._used(n).held + slots > quotas[n]),
+            (n for n in names_of(group) if n in quotas and self._used(n).held + slots > quotas[n]),
             None,
         )
+
+    def excess(self, name: str, slots: int) -> int:
+        """Return how many slots a name would hold above its quota with so many more."""
+        return self._used(name).held + slots - self._limits.quotas[name]
+
+    def within_quotas(self, runs: Iterable[WaitingRun]) -> Iterator[WaitingRun]:
+        """Yield the runs for which quotas have room, if those before them start first."""
+        quotas = self._limits.quotas
+        taken: dict[str, int] = {}
+        for run in runs:
+            names = [name for name in names_of(run.group) if name in quotas]
+            if all(self.excess(name, taken.get(name, 0) + run.least) <= 0 for name in names):
+                taken.update({name: taken.get(name, 0) + run.least for name in names})
+                yield run
 
     def stays_ahead(self, giver: Group, gives: int, taker: Group, takes: int) -> bool:
         """Whether the giver would still hold no less for its weight than the taker then does."""
         same_project = giver.project == taker.project
-        ours, theirs = (_names(group)[same_project] for group in (giver, taker))
+        ours, theirs = (names_of(group)[same_project] for group in (giver, taker))
         if ours == theirs:
             return False
         giving, taking = self._used(ours), self._used(theirs)
@@ -112,5 +140,6 @@ class Shares:
         return found
 
 
-def _names(group: Group) -> tuple[str, str]:
+def names_of(group: Group) -> tuple[str, str]:
+    """Return the names under which a group's slots are counted."""
     return group.project, f"{group.project}/{group.user}"

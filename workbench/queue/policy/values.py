@@ -67,9 +67,10 @@ class Start:
 
 @dataclass(frozen=True)
 class Preempt:
-    """Ask this run to stop at its next safe point and wait again."""
+    """Ask this run to stop at its next safe point and wait again, for the sake of another."""
 
     run_id: str
+    for_run: str = field(default="", compare=False)
 
 
 Decision = Start | Preempt
