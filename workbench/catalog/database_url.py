@@ -11,9 +11,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from workbench.core.client import DATABASE_URL_FILE
 from workbench.core.errors import ResourceError
 
-URL_FILE = "database.url"
 _VARIABLE = "WORKBENCH_DATABASE"
 _DRIVER = "postgresql+psycopg"
 _SECRETS = ("password", "sslpassword")
@@ -28,7 +28,7 @@ def settle_database_url(root: Path, wanted: str | None) -> sa.URL:
     Raises:
         ResourceError: this is no URL of a database, or the workspace has its catalog elsewhere.
     """
-    record, file = root / URL_FILE, root / "catalog.sqlite"
+    record, file = root / DATABASE_URL_FILE, root / "catalog.sqlite"
     recorded = record.read_text(encoding="utf-8").strip() if record.is_file() else ""
     if not wanted:
         return _parse(recorded or f"sqlite:///{file}")
@@ -46,9 +46,9 @@ def record_database_url(root: Path, url: sa.URL) -> None:
     told = url_without_secrets(url)
     if told == f"sqlite:///{root / 'catalog.sqlite'}":
         return
-    partial = root / f"{URL_FILE}.partial"
+    partial = root / f"{DATABASE_URL_FILE}.partial"
     partial.write_text(f"{told}\n", encoding="utf-8")
-    partial.replace(root / URL_FILE)
+    partial.replace(root / DATABASE_URL_FILE)
 
 
 def url_without_secrets(url: sa.URL) -> str:

@@ -27,12 +27,14 @@ from workbench.core.tls import client_context
 
 ENDPOINT_FILE = "daemon.json"
 REFUSAL_FILE = "daemon.error.json"
+DATABASE_URL_FILE = "database.url"
 _LEAST_FREE_BYTES = 1_000_000  # with less a daemon cannot even say why it does not start
 # Starting imports SQLAlchemy; on a busy laptop that takes seconds.
 _START_SECONDS = 60.0
 _REQUEST_SECONDS = 90.0
 _ANSWER_SECONDS = 20.0  # for what is only read, after the time for which it was to be held back
 _STOPPED_SECONDS = 5.0  # before a daemon that stands still is given up
+_REACH_SECONDS = 3.0  # for a daemon on another host to accept a connection
 _AGAIN_SECONDS = 0.3
 # How long a run waits for a database server that is away; people are told of it at once.
 RUN_PATIENCE_SECONDS = 600.0
@@ -98,11 +100,20 @@ class WorkspaceEndpoint:
         """
         with self._starting:  # one start for all threads of this process
             found = running_daemon(self.root)
-            is_here = found is not None and _is_of_this_host(found)
-            if found is not None and is_here and _end_if_stopped(found["pid"]):
+            if found is not None and not self._is_of_use(found):
                 found = None
             found = found or self._start_and_wait()
         return Location(found["url"], found["token"], self.root)
+
+    def _is_of_use(self, found: dict[str, Any]) -> bool:
+        """Whether a daemon may answer; one here that stands still is ended.
+
+        One on another host that cannot be reached may be succeeded by one here if the database
+        says who leads.
+        """
+        if is_of_this_host(found):
+            return not _end_if_stopped(found["pid"])
+        return not _is_on_server(self.root) or _can_connect(found["url"])
 
     def _start(self) -> subprocess.Popen[bytes]:
         try:
@@ -140,7 +151,7 @@ class WorkspaceEndpoint:
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             found = running_daemon(self.root)
-            if found is not None:
+            if found is not None and (is_of_this_host(found) or _can_connect(found["url"])):
                 return found
             if (code := started.poll()) is not None:
                 if code != 0:
@@ -164,7 +175,7 @@ def running_daemon(root: Path) -> dict[str, Any] | None:
     """
     try:
         found: dict[str, Any] = json.loads((root / ENDPOINT_FILE).read_text())
-        if not _is_of_this_host(found):
+        if not is_of_this_host(found):
             return found
         os.kill(found["pid"], 0)
     except (OSError, ValueError, TypeError, LookupError):
@@ -172,9 +183,33 @@ def running_daemon(root: Path) -> dict[str, Any] | None:
     return found if is_daemon(found["pid"], root) else None
 
 
+def daemon_lock(root: Path) -> Path:
+    """Return the lock that the daemon of a workspace holds.
+
+    Where a leased row in the database says who leads, each host has a lock of its own: one that a
+    dead host still holds on a network disk would keep others from taking over.
+    """
+    name = f"daemon-{socket.gethostname()}.lock" if _is_on_server(root) else "daemon.lock"
+    return root / name
+
+
+def _is_on_server(root: Path) -> bool:
+    """Whether the catalog of a workspace is on a database server, as its folder remembers."""
+    return (root / DATABASE_URL_FILE).exists()
+
+
+def _can_connect(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or 0), _REACH_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
 def has_ended(found: dict[str, Any], root: Path) -> bool:
     """Whether a daemon that ``running_daemon`` has found is no more."""
-    if not _is_of_this_host(found):
+    if not is_of_this_host(found):
         return running_daemon(root) is None
     try:
         os.kill(found["pid"], 0)
@@ -183,7 +218,8 @@ def has_ended(found: dict[str, Any], root: Path) -> bool:
     return not is_daemon(found["pid"], root)
 
 
-def _is_of_this_host(found: dict[str, Any]) -> bool:
+def is_of_this_host(found: dict[str, Any]) -> bool:
+    """Whether a daemon that ``running_daemon`` has found is on this host."""
     return bool(found.get("host", socket.gethostname()) == socket.gethostname())
 
 
@@ -381,7 +417,7 @@ def _no_answer(endpoint: Endpoint, error: Exception) -> ResourceError:
     next_step = "See daemon.log in the workspace; then: workbench up"
     root: Path | None = getattr(endpoint, "root", None)
     found = running_daemon(root) if root is not None else None
-    if root is not None and found is not None and not _is_of_this_host(found):
+    if root is not None and found is not None and not is_of_this_host(found):
         next_step = (
             f"The daemon runs on the host {found['host']}: use the workspace there, or if that "
             f"host is gone for good, delete {root / ENDPOINT_FILE}."

@@ -13,12 +13,12 @@ import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from workbench import __version__
-from workbench.core.client import ENDPOINT_FILE, REFUSAL_FILE
+from workbench.core.client import ENDPOINT_FILE, REFUSAL_FILE, daemon_lock
 from workbench.core.disk import write_private
 from workbench.core.errors import ResourceError, WorkbenchError, error_from_exception
 from workbench.core.tls import certificate_file
@@ -40,17 +40,34 @@ def main() -> int:
     logging.getLogger("workbench").setLevel(logging.INFO)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        lock = (root / "daemon.lock").open("a+")
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path = daemon_lock(root)
+        lock = _locked(path)
     except BlockingIOError:
         return 0  # another daemon owns this workspace: whoever started us will find it
     except OSError as error:
         return _refuse(root, error_from_exception(error, where=str(root)))
     try:
-        _serve(root)
+        with ExitStack() as locks:
+            locks.enter_context(lock)
+            _serve(root, path, locks)
     except Exception as error:
         return _refuse(root, error_from_exception(error, where=str(root)))
     return 0
+
+
+def _locked(path: Path) -> TextIO:
+    """Return a lock, held as long as it is open.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    lock = path.open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise
+    return lock
 
 
 def _refuse(root: Path, error: WorkbenchError) -> int:
@@ -62,13 +79,14 @@ def _refuse(root: Path, error: WorkbenchError) -> int:
     return 1
 
 
-def _serve(root: Path) -> None:
+def _serve(root: Path, lock: Path, locks: ExitStack) -> None:
     # Loaded behind the lock: a daemon that finds another one in its place costs next to nothing,
     # and so does each pool worker, which loads this module again as its main module.
     import uvicorn
 
     from workbench.catalog.database import open_database
     from workbench.daemon.api import make_app
+    from workbench.daemon.lead import Lead
     from workbench.daemon.service import Service
     from workbench.daemon.settings import settings_from_environment
     from workbench.pool.providers.registry import read_pool
@@ -78,7 +96,11 @@ def _serve(root: Path) -> None:
     settings = settings_from_environment()
     pool = read_pool(root)
     database = open_database(root, url)
+    if daemon_lock(root) != lock:  # as of now, when the workspace knows of its database server
+        locks.enter_context(_locked(daemon_lock(root)))
     listener, address = _listen(settings, is_public=pool.has_other_hosts)
+    lead = Lead(database, root, address)
+    lead.take()
     token = secrets.token_urlsafe(32)
     service = Service(root, database, settings, pool)
     app = make_app(service, token)
@@ -101,6 +123,7 @@ def _serve(root: Path) -> None:
         try:
             service.start(stop=lambda: setattr(server, "should_exit", True))
             write_private(root / ENDPOINT_FILE, json.dumps(endpoint))
+            lead.start()
         except Exception as error:
             failures.append(error)  # uvicorn itself would only log it
             raise
@@ -113,6 +136,7 @@ def _serve(root: Path) -> None:
         server.run(sockets=[listener])
     finally:
         service.close()
+        lead.close()
         database.close()
     if failures:
         raise failures[0]

@@ -33,6 +33,7 @@ from workbench.daemon.request import (
 )
 from workbench.daemon.service import Service
 from workbench.queue.entitlements import Entitlement
+from workbench.queue.leadership import DeposedError
 from workbench.queue.states import RunEvent, is_at_rest
 from workbench.queue.store import SupersededError
 
@@ -109,7 +110,9 @@ def _guarded(handler: Handler, token: str) -> Handler:
             return JSONResponse(error.to_json(), status_code=409)
         except WorkbenchError as error:
             status = _STATUS_OF_FAMILY.get(error.family, 500)
-            headers = _RETRY if isinstance(error, DatabaseAwayError) else None
+            if isinstance(error, DeposedError):
+                status = 503  # asked again, it is the next leader who answers
+            headers = _RETRY if isinstance(error, DatabaseAwayError | DeposedError) else None
             return JSONResponse(error.to_json(), status_code=status, headers=headers)
         except Exception as error:
             bug = BugError(f"{type(error).__name__}: {error}", where=str(request.url.path),

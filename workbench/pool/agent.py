@@ -35,6 +35,8 @@ from workbench.core.client import (
     FileEndpoint,
     Location,
     WorkspaceEndpoint,
+    daemon_lock,
+    is_of_this_host,
     running_daemon,
 )
 from workbench.core.errors import WorkbenchError
@@ -96,6 +98,7 @@ class Agent:
         endpoint: Endpoint = _HomeEndpoint(root) if is_home else FileEndpoint(root)
         # Where a cable was out for a while, a new connection speaks sooner than the old one.
         self._client = Client(endpoint, patience_seconds=0.0, answer_seconds=_ANSWER_SECONDS)
+        self._spoken = threading.local()  # the daemon that each thread has spoken with
         self._daemon_watch = _DaemonWatch(root) if is_home else None
         # On its own host a daemon reads the same clock, and a lid that was closed stops both.
         self._clock = time.monotonic if is_home else _clock_of_hosts
@@ -178,20 +181,26 @@ class Agent:
             "num_slots": self._num_slots, "version": __version__, "has": has, "wait": wait,
         }  # fmt: skip
         sent_at = self._clock()
+        self._find_daemon()
         try:
             answer = self._client.post(f"/agents/{self._name}/exchange", report)
         except WorkbenchError as error:
             LOG.debug("%s", error)
             return False
-        self._find_daemon()
         self._answers.put((sent_at, sent, Answer.from_json(answer)))
         self._ring()
         return True
 
     def _find_daemon(self) -> None:
-        """Note by which address this host is known to the others."""
+        """Note where the daemon is, and by which address this host is known to the others.
+
+        Another one may have taken over from one that still answers.
+        """
         with suppress(OSError, ValueError, TypeError, LookupError):  # there is none at the moment
             url = FileEndpoint(self._root).locate().url
+            if url != self._spoken.__dict__.setdefault("url", url):
+                self._client.close()
+                self._spoken.url = url
             self._here = address_towards(urlsplit(url).hostname or LOOPBACK)
 
     # -- the loop ---------------------------------------------------------------------------------
@@ -372,7 +381,10 @@ class _HomeEndpoint(WorkspaceEndpoint):
 
     def locate(self) -> Location:
         # A workspace that was deleted shall not come back: its agent ends.
-        if is_locked(self.root / "daemon.lock") or not self.root.exists():
+        # And one on another host may have succeeded the one of this host.
+        told = running_daemon(self.root)
+        is_succeeded = told is not None and not is_of_this_host(told)
+        if is_succeeded or is_locked(daemon_lock(self.root)) or not self.root.exists():
             return FileEndpoint(self.root).locate()
         LOG.info("the daemon is gone: starting the next one")
         return super().locate()

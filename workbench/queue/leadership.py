@@ -6,21 +6,10 @@ clock, takes it over with the next term. No two clocks are ever compared: wall c
 those of two machines differ. What must hold is only that they run about equally fast, which is why
 a holder believes in its lease for less time than others wait.
 
-How a daemon uses it:
-
-- One ``Leadership`` for each process, with a ``holder`` that no other process ever had (host,
-  process id and a random word), and the daemon's URL as ``address``.
-- A thread calls ``try_acquire`` until it is True, then ``renew`` until it is False, and so on,
-  every ``beat_seconds``. Both raise what ``Database`` raises; the thread notes that and goes on: a
-  holder whose database is away is deposed by its own clock.
-- ``may_lead`` costs nothing and is asked at the head of each turn of the dispatcher. When it turns
-  True the daemon begins as after a restart (``Dispatcher.start``: the runs of the former leader are
-  taken back). When it turns False the dispatcher ends its attempts at once and starts none; the
-  terms of the runs fence what they may still say.
-- A process that is stopped between asking ``may_lead`` and acting acts late. Where that would
-  matter, a transaction calls ``check`` first: it sees the row that counts.
-- Whoever does not lead is a client: it passes requests on to ``leader().address`` and serves none.
-- ``release`` in an orderly shutdown, after the last attempt has ended: the next one need not wait.
+A daemon (``workbench/daemon/lead.py``) calls ``try_acquire`` until it is True, and from then on
+``renew`` every ``beat_seconds``. ``check`` is asked first in each of its writing transactions, so
+that one that was stopped for long and acts late changes nothing. ``release`` in an orderly
+shutdown: the next one need not wait.
 """
 
 from __future__ import annotations
@@ -111,6 +100,8 @@ class Leadership:
         address: where it can be asked; kept in the database, so no secret.
         lease_seconds: how long a dead holder is waited for; the same for all.
         clock: this process's monotonic clock, in seconds.
+        is_known_dead: whether a holder of that name cannot live any more, as far as is known here:
+            nobody waits for it.
     """
 
     def __init__(
@@ -122,11 +113,13 @@ class Leadership:
         *,
         lease_seconds: float = LEASE_SECONDS,
         clock: Callable[[], float] = clock_seconds,
+        is_known_dead: Callable[[str], bool] = lambda holder: False,
     ) -> None:
         self._database = database
         self._name, self._holder, self._address = name, holder, address
         self._lease_seconds = lease_seconds
         self._clock = clock
+        self._is_known_dead = is_known_dead
         self._sight: Sight | None = None
         # Term and moment of what was last confirmed, or None: changed and read as one value.
         self._held: tuple[int, float] | None = None
@@ -160,7 +153,8 @@ class Leadership:
             lease = self.leader()
             now = self._clock()
             self._sight = look_at(lease, self._sight, now)
-            if may_take(self._sight, self._holder, now, self._lease_seconds):
+            is_free = may_take(self._sight, self._holder, now, self._lease_seconds)
+            if is_free or self._is_known_dead(lease.holder):
                 asked_at = self._clock()
                 if self._take(lease):
                     self._held = (lease.term + 1, asked_at)
@@ -233,7 +227,9 @@ class Leadership:
         return self._change(is_as_seen, mine)
 
     def _take_first(self, mine: dict[str, Any]) -> bool:
-        with self._database.write() as connection:  # writers are alone: nobody inserts meanwhile
+        with self._database.write(
+            is_fenced=False
+        ) as connection:  # writers are alone: nobody inserts meanwhile
             known = sa.select(LEADERS.c.name).where(LEADERS.c.name == self._name)
             if connection.execute(known).first() is not None:
                 return False
@@ -245,5 +241,5 @@ class Leadership:
         """Change the row, and its beat, if it meets the conditions; return whether it did."""
         change = sa.update(LEADERS).where(*where)
         beat = {"beat": LEADERS.c.beat + 1, "seen_at": time.time()}
-        with self._database.write() as connection:
+        with self._database.write(is_fenced=False) as connection:
             return connection.execute(change.values(**values, **beat)).rowcount == 1
