@@ -53,7 +53,7 @@ class PoolView(View):
         ]
         return frame(
             [
-                heading("Pool", pool["headline"]),
+                heading("Pool", " · ".join([pool["headline"], *pool["troubles"]])),
                 section("Hosts", ["Agent", "Host", "Slots", ""], hosts),
                 section("Working", ["Stage", "Run", "Who", "Slots", "Priority", "Done"], working),
                 section(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from widgets.wording import count, share
+from workbench.pool.holdings import agent_of
 
 _WORDS = {
     "running": "works",
@@ -21,6 +22,7 @@ def present_pool(pool: Mapping[str, Any], connection: str = "") -> dict[str, Any
     return {
         "headline": _headline(pool),
         "connection": connection,
+        "troubles": list(pool["troubles"]),
         "hosts": _hosts(pool["slots"], running),
         "running": [_running(run) for run in pool["running"]],
         "waiting": [_waiting(run) for run in pool["waiting"]],
@@ -33,6 +35,9 @@ def _headline(pool: Mapping[str, Any]) -> str:
     told = [f"{count(len(busy))} of {count(len(alive))} slots busy"]
     if len(alive) < pool["most_slots"]:
         told.append(f"up to {count(pool['most_slots'])} when they are needed")
+    if pool["hosts_coming"]:
+        hosts = "host is" if pool["hosts_coming"] == 1 else "hosts are"
+        told.append(f"{count(pool['hosts_coming'])} more {hosts} asked for")
     waiting = len(pool["waiting"])
     told.append(f"{count(waiting)} {'waits' if waiting == 1 else 'wait'}")
     return " · ".join(told)
@@ -41,7 +46,7 @@ def _headline(pool: Mapping[str, Any]) -> str:
 def _hosts(slots: list[Any], running: Mapping[str, Any]) -> list[dict[str, Any]]:
     hosts: dict[str, dict[str, Any]] = {}
     for slot in slots:
-        name = slot["slot"].rpartition("/")[0]
+        name = agent_of(slot["slot"])
         host = hosts.setdefault(
             name, {"name": name, "host": slot["host"], "note": _note(slot), "slots": []}
         )

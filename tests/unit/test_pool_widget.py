@@ -37,7 +37,7 @@ def waiting(**changes: Any) -> dict[str, Any]:
 
 def pool(**changes: Any) -> dict[str, Any]:
     plain = {"slots": [slot("local/0", "r-1"), slot("local/1", "r-1")], "most_slots": 6,
-             "running": [working()], "waiting": [waiting()]}  # fmt: skip
+             "running": [working()], "waiting": [waiting()], "hosts_coming": 0, "troubles": []}  # fmt: skip
     return {**plain, **changes}
 
 
@@ -91,6 +91,13 @@ def test_a_pool_tells_who_works_and_who_waits_and_why() -> None:
 def test_a_host_that_comes_or_goes_says_so(changes: dict[str, Any], note: str) -> None:
     told = present_pool(pool(slots=[slot("local-2/0", **changes)], running=[], waiting=[]))
     assert told["hosts"][0]["note"] == note
+
+
+def test_hosts_that_do_not_come_are_told_of_and_why() -> None:
+    why = f"gpu1 did not come: {HOSTILE}"
+    told = present_pool(pool(hosts_coming=2, troubles=[why]))
+    assert "2 more hosts are asked for" in told["headline"]
+    assert told["troubles"] == [why]
 
 
 def test_a_run_that_is_stopping_is_not_asked_again() -> None:

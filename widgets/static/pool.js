@@ -5,6 +5,7 @@ export function poolPanel(pool) {
   return el("div", { class: "pool", "data-key": "pool" },
     el("div", { class: "strip" }, el("div", { class: "prog" }, el("div", { class: "s" }, el("b", {}, "Pool"), " · ", pool.headline))),
     pool.connection && el("p", { class: "lost warn" }, glyph("warn"), " ", pool.connection),
+    pool.troubles.map((told) => el("p", { class: "lost warn" }, glyph("warn"), " ", told)),
     el("div", { class: "block hosts" }, pool.hosts.map(host)),
     pool.running.length > 0 && table("Working", ["Run", "Who", "Slots", "Priority", "Done", ""], pool.running.map(working)),
     pool.waiting.length > 0 && table("Waiting", ["Run", "Who", "Slots", "Priority", "Why", ""], pool.waiting.map(waiting)));
