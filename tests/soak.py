@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import random
 import signal
@@ -14,6 +15,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from workbench_example_stages import (
     SpreadSpec,
 )
 
+from workbench.core.errors import SpecError
 from workbench.core.registry import stage_of
 from workbench.core.spec import Spec
 from workbench.data.clean.spec import CleanSpec
@@ -49,7 +52,11 @@ from workbench.workspace import Run
 _MOST_UNFINISHED = 6
 _RUN_SECONDS = 600.0
 # What a run that was hit again and again asks a person for.
-_ASKS = ("times with no finished part between", "times with no checkpoint between")
+_ASKS = (
+    "times with no finished part between", "times with no checkpoint between",
+    "workers have died over each of these parts",
+)  # fmt: skip
+_PAUSES = 0.15  # of the moments at which something is done, a run is paused in so many
 
 Made = dict[str, Any]
 
@@ -251,6 +258,37 @@ class Load:
         return Run(self.own, run_id)
 
 
+class Pauser:
+    """Pauses runs by chance, as people do, and resumes each a moment later."""
+
+    def __init__(self, load: Load, chance: random.Random) -> None:
+        self.num_paused = 0
+        self._load = load
+        self._chance = chance
+        self._paused: list[tuple[float, Run]] = []
+
+    def act(self) -> None:
+        """Resume those that have rested, and now and then pause another."""
+        self._resume(time.monotonic())
+        if self._load.asked and self._chance.random() < _PAUSES:
+            run = self._chance.choice(self._load.asked[-_MOST_UNFINISHED:]).run
+            with suppress(SpecError):  # it is over
+                run.pause()
+                self.num_paused += 1
+                self._paused.append((time.monotonic() + self._chance.uniform(0.0, 2.0), run))
+
+    def end(self) -> None:
+        """Resume all of them."""
+        self._resume(math.inf)
+
+    def _resume(self, now: float) -> None:
+        due = [run for at, run in self._paused if at <= now]
+        self._paused = [(at, run) for at, run in self._paused if at > now]
+        for run in due:
+            with suppress(SpecError):  # it was done before it noticed
+                run.resume()
+
+
 class Killer:
     """Kills, and stops, processes of a workspace by chance."""
 
@@ -305,8 +343,8 @@ def _role_of(process: psutil.Process) -> str:
         ("workbench.daemon", "daemon"),
         ("workbench.pool.agent", "agent"),
         ("ipykernel_launcher", "notebook kernel"),
-        ("workbench.pool.dask_scheduler", "Dask scheduler"),
-        ("workbench.pool.dask_worker", "Dask worker"),
+        ("workbench.pool.dask_process scheduler", "Dask scheduler"),
+        ("workbench.pool.dask_process worker", "Dask worker"),
     ):
         if sign in command:
             return role
@@ -319,6 +357,7 @@ class Outcome:
 
     num_runs: int
     hits: Counter[tuple[str, str]]
+    num_paused: int
     num_asked_for_a_person: int
     seconds: float
     calm_seconds: float
@@ -327,7 +366,7 @@ class Outcome:
         """Return the log's last lines."""
         lines = [
             f"{self.num_runs} runs, {sum(self.hits.values())} kills in {self.seconds:.0f} s "
-            f"(calm: {self.calm_seconds:.0f} s); "
+            f"(calm: {self.calm_seconds:.0f} s); {self.num_paused} pauses; "
             f"{self.num_asked_for_a_person} asked for a person once more"
         ]
         lines += [f"  {role}: {name} {n}" for (role, name), n in sorted(self.hits.items())]
@@ -355,7 +394,7 @@ def soak(
     own = start()
     ground.prepare(own)
     load = Load(own, kinds, chance)
-    killer = Killer(load, chance)
+    killer, pauser = Killer(load, chance), Pauser(load, chance)
     number = 0
     while number < num_runs or sum(killer.hits.values()) < num_kills:
         if number < num_runs and load.num_unfinished() < _MOST_UNFINISHED:
@@ -363,9 +402,11 @@ def soak(
             number += 1
         elif number >= num_runs and load.num_unfinished() == 0:
             own.submit(CountSpec(tag=f"{time.time()}", parts=20, seconds=0.1))  # to have victims
+        pauser.act()
         if sum(killer.hits.values()) < num_kills:
             time.sleep(chance.uniform(0.0, 2 * _pace(num_runs, num_kills)))
             killer.hit()
+    pauser.end()
     num_resumed = sum(_end_of(asked.run) for asked in load.asked)
     for asked in load.asked:
         made = asked.kind.made(asked.run)
@@ -379,7 +420,8 @@ def soak(
     for kernel in load.kernels:
         kernel.kill()
         kernel.wait()
-    return Outcome(num_runs, killer.hits, num_resumed, time.monotonic() - begun, calm_seconds)
+    seconds = time.monotonic() - begun
+    return Outcome(num_runs, killer.hits, pauser.num_paused, num_resumed, seconds, calm_seconds)
 
 
 def _pace(num_runs: int, num_kills: int) -> float:

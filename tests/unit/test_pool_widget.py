@@ -37,7 +37,8 @@ def waiting(**changes: Any) -> dict[str, Any]:
 
 def pool(**changes: Any) -> dict[str, Any]:
     plain = {"slots": [slot("local/0", "r-1"), slot("local/1", "r-1")], "most_slots": 6,
-             "running": [working()], "waiting": [waiting()], "hosts_coming": 0, "troubles": []}  # fmt: skip
+             "running": [working()], "waiting": [waiting()], "hosts_coming": 0,
+             "troubles": []}  # fmt: skip
     return {**plain, **changes}
 
 

@@ -40,11 +40,14 @@ class Pool:
         )
 
     @property
+    def most_slots(self) -> int:
+        """How many slots the pool can ever have."""
+        return self.provider.slots_per_host * self.provider.hosts.most
+
+    @property
     def num_slots(self) -> int:
-        """How many slots the pool has when it has grown."""
-        if self.provider.is_resizable:
-            return self.provider.slots_per_host * self.provider.hosts.most
-        return len(self._agents.slots())
+        """How many slots the pool has when it has grown; those there are, if others grow it."""
+        return self.most_slots if self.provider.is_resizable else len(self._agents.slots())
 
     @property
     def expected_slots(self) -> list[str]:

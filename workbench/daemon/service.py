@@ -72,7 +72,7 @@ class Service:
         self.dispatcher = Dispatcher(
             self.store,
             self.agents,
-            lambda: self.pool.num_slots,
+            lambda: self.pool.most_slots,
             root,
             self._make_order,
             self.bell.ring,
@@ -120,7 +120,7 @@ class Service:
     def submit(self, request: dict[str, Any]) -> dict[str, Any]:
         """Queue a run; see ``make_submission`` for what is refused."""
         self._last_use = time.monotonic()
-        run = self.store.submit(make_submission(self.store, request, self.pool.num_slots))
+        run = self.store.submit(make_submission(self.store, request, self.pool.most_slots))
         if run["cached"]:
             self._deploy_again(run)
         self.changed()

@@ -218,9 +218,11 @@ class DaskWorkers:
             released, num_wanted = set(self._released), self._num_wanted
         workers = self._client.scheduler_info(n_workers=-1)["workers"]
         names = {agent_name(worker["name"]): address for address, worker in workers.items()}
-        for agent in [f["agent"] for f in self._agents.found() if f["agent"].startswith(_PREFIX)]:
-            # One whose worker died has died with it.
-            if agent not in names:
+        for found in self._agents.found():
+            agent = found["agent"]
+            # One whose worker died has died too; of one that lives Dask may only have lost sight.
+            has_ended = agent in released or not found["alive"]
+            if agent.startswith(_PREFIX) and agent not in names and has_ended:
                 self._agents.drop(agent)
                 with self._lock:
                     self._released.discard(agent)
