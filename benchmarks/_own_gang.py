@@ -58,9 +58,9 @@ class OwnGangs:
             run.cancel()
             run.wait(_END_SECONDS)
 
-    def submit_long(self) -> Run:
-        """Submit a training that does not end by itself; it makes checkpoints when it has to."""
-        return self._submit(epochs=1000, checkpoint_seconds=3600)
+    def submit_long(self, checkpoint_seconds: float = 3600) -> Run:
+        """Submit a training that does not end by itself; it also saves when it has to stop."""
+        return self._submit(epochs=1000, checkpoint_seconds=checkpoint_seconds)
 
     def _submit(self, **options: Any) -> Run:
         self._seed += 1

@@ -54,7 +54,7 @@ _RUN_SECONDS = 600.0
 # What a run that was hit again and again asks a person for.
 _ASKS = (
     "times with no finished part between", "times with no checkpoint between",
-    "workers have died over each of these parts",
+    "over each of these parts",
 )  # fmt: skip
 _PAUSES = 0.15  # of the moments at which something is done, a run is paused in so many
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import faulthandler
 import shutil
 import threading
 from collections import deque
@@ -19,46 +19,41 @@ from workbench.pool.crew import Crew, WorkerLost
 # Tells the run that a part's folder is written; returns when that is recorded.
 Settle = Callable[[str, Path], None]
 
-_MOST_DEATHS = 3  # of workers over one part, before it is set aside
+# Over one part, before it is set aside: crashes in native code; deaths that left no word, be it for
+# want of memory or by somebody's hand.
+_MOST_CRASHES, _MOST_DEATHS = 3, 8
+_BEGUN, _CRASH = "begun\n", "Fatal Python error"
 _FEW = 3
+_MOST_TOLD = 4_000
 
 
 class Tries:
-    """How often each part of a run was begun and came to no end: its worker died.
+    """How often each part of a run was begun and came to no end: its worker died over it.
 
-    A byte in a file for each try, which goes with its end: also a worker that is killed leaves it.
-    Who is ended because somebody asked the run to stop is not to blame: ``forgive`` says so first.
+    A file for each part that is being made, which goes with its end; a worker that dies leaves it,
+    one that crashes leaves in it where. Who was killed from outside is told from who crashed only
+    by that, so that silent deaths count less. Who is ended because somebody asked the run to stop
+    is not to blame at all: ``forgive`` says so first.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._open: set[str] = set()
         self._lock = threading.Lock()
-        self._is_forgiven = False
 
     def is_poisonous(self, key: str) -> bool:
         """Whether a part is given up: too many workers have died over it."""
-        return self._count(key) >= _MOST_DEATHS
+        told = self._told(key)
+        return told.count(_CRASH) >= _MOST_CRASHES or told.count(_BEGUN) >= _MOST_DEATHS
 
     @contextmanager
-    def of(self, key: str) -> Iterator[None]:
-        """Try a part; only a worker that dies within the block leaves it as begun."""
-        path = self._folder / key
+    def of(self, key: str) -> Iterator[str]:
+        """Try a part within the block; yield the file that whoever makes it shall keep."""
+        self._folder.mkdir(parents=True, exist_ok=True)
         with self._lock:
             self._open.add(key)
-            if not self._is_forgiven:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("ab") as stream:
-                    stream.write(b".")
         try:
-            yield
-        except WorkerLost:
-            raise  # the try stays
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
-        else:
-            path.unlink(missing_ok=True)
+            yield str(self._folder / key)
         finally:
             with self._lock:
                 self._open.discard(key)
@@ -66,37 +61,36 @@ class Tries:
     def forgive(self) -> None:
         """Hold nothing against what is being made now: it may be ended from outside."""
         with self._lock:
-            self._is_forgiven = True
             for key in self._open:
-                count = self._count(key)
-                if count:
-                    os.truncate(self._folder / key, count - 1)
+                (self._folder / key).unlink(missing_ok=True)
 
     def poison(self, keys: list[str]) -> DataError:
         """Return the error that names the parts which were given up; a resume tries them again."""
-        shutil.rmtree(self._folder, ignore_errors=True)
         named = ", ".join(keys[:_FEW]) + (f" and {len(keys) - _FEW} more" if keys[_FEW:] else "")
+        detail = "\n".join(self._told(key)[-_MOST_TOLD:] for key in keys[:_FEW])
+        shutil.rmtree(self._folder, ignore_errors=True)
         return DataError(
-            f"{_MOST_DEATHS} workers have died over each of these parts: {named}",
+            f"Workers have died again and again over each of these parts: {named}",
             where=named,
             next_step="All other parts are made and kept. Look at what these hold (very long "
-            "texts, broken files) and into daemon.log, mend it, then resume the run.",
+            "texts, broken files) and where the workers died, then resume the run.",
+            detail=detail,
         )
 
-    def _count(self, key: str) -> int:
+    def _told(self, key: str) -> str:
         try:
-            return (self._folder / key).stat().st_size
+            return (self._folder / key).read_text(errors="replace")
         except OSError:
-            return 0
+            return ""
 
 
 class PartMaker:
     """Makes parts until none is open: one in this thread, one on each of the other workers.
 
-    A part whose worker dies is open again, and made by another; the third time it is set aside, and
-    the others are made first. When somebody asks the run to stop, or a part fails, those that were
-    begun are finished and kept: a worker's thread cannot be stopped, and its slot must not be given
-    away while it works.
+    A part whose worker dies is open again, and made by another; one over which worker after worker
+    dies is set aside, and the others are made first. When somebody asks the run to stop, or a part
+    fails, those that were begun are finished and kept: a worker's thread cannot be stopped, and its
+    slot must not be given away while it works.
     """
 
     def __init__(
@@ -162,8 +156,8 @@ class PartMaker:
             if key is None:
                 return
             folder = self._folder / key
-            with self._tries.of(key):
-                write_part(self._write, str(folder), self._values[key])
+            with self._tries.of(key) as log:
+                try_part(self._write, str(folder), self._values[key], log)
             self._finish(key, folder)
 
     def _serve(self, crew: Crew, slot: str) -> None:
@@ -171,8 +165,8 @@ class PartMaker:
         while (key := self._take()) is not None:
             folder = self._folder / f"{key}.slot-{slot}"
             try:
-                with self._tries.of(key):
-                    crew.call(slot, write_part, self._write, str(folder), self._values[key])
+                with self._tries.of(key) as log:
+                    crew.call(slot, try_part, self._write, str(folder), self._values[key], log)
                 self._finish(key, folder)
             except WorkerLost:
                 with self._lock:
@@ -203,3 +197,17 @@ def write_part(write: PartWriter, folder: str, value: Any) -> None:
     path.mkdir(parents=True)
     write(path, value)
     flush_folder(path)
+
+
+def try_part(write: PartWriter, folder: str, value: Any, log: str) -> None:
+    """Write one part; a worker that dies over it leaves ``log``, with where it crashed."""
+    path = Path(log)
+    with path.open("a") as stream:
+        stream.write(_BEGUN)
+        stream.flush()
+        faulthandler.enable(stream, all_threads=False)
+        try:
+            write_part(write, folder, value)
+        finally:
+            faulthandler.disable()
+            path.unlink(missing_ok=True)
