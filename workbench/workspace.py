@@ -153,12 +153,12 @@ class Run:
         """Return what the run made.
 
         Raises:
-            WorkbenchError: the run failed; the error is the one that ended it.
+            WorkbenchError: the run failed, or had to pause; the error is the one of that.
             RunCancelled: somebody cancelled it.
             SpecError: it is not over yet.
         """
         record = self.record()
-        if record["state"] == "failed":
+        if record["error"] is not None:
             raise error_from_json(record["error"])
         if record["state"] == "cancelled":
             raise RunCancelled(f"run {self.run_id} was cancelled")

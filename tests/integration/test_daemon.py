@@ -238,7 +238,6 @@ def test_an_equal_run_waits_for_its_turn(narrow: LiveWorkspace) -> None:
     [
         ("spec", SpecError, "The label is not in the scheme"),
         ("data", DataError, "The table is not there"),
-        ("disk", ResourceError, "The disk is full"),
         ("memory", ResourceError, "The worker ran out of memory"),
         ("python", StageError, "ZeroDivisionError: a mistake in the stage"),
         ("leave", StageError, "SystemExit"),
@@ -256,6 +255,18 @@ def test_a_failure_comes_back_as_the_error_of_its_family(
     assert type(caught.value) is family
     errors = [e["payload"] for e in run.events() if e["kind"] == "error"]
     assert errors == [caught.value.to_json()]
+
+
+def test_a_run_that_meets_a_full_disk_pauses_and_whoever_waits_is_told(
+    workspace: LiveWorkspace,
+) -> None:
+    run = workspace.submit(FailSpec(how="disk"))
+    for ask in (lambda: run.wait(60), run.outputs):
+        with pytest.raises(ResourceError, match="The disk is full"):
+            ask()
+    assert run.state == "paused"
+    run.cancel()
+    assert run.wait(60).state == "cancelled"
 
 
 def test_numbers_of_numpy_are_recorded_as_the_numbers_that_they_are(

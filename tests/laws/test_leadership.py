@@ -369,7 +369,7 @@ def test_a_renewal_that_fails_leaves_the_belief_to_the_clock(
     database: Database, world: World
 ) -> None:
     class Broken(Database):
-        def write(self) -> Any:
+        def write(self, *, is_fenced: bool = True) -> Any:
             raise ResourceError("The database does not answer")
 
     first = daemon(database, world, "a")

@@ -212,7 +212,7 @@ class QueueLaws(RuleBasedStateMachine):
 
     @rule(run_id=runs)
     def preempt(self, run_id: str) -> None:
-        self.store.preempt(run_id)
+        self.store.preempt(run_id, "gives way")
         if self.model[run_id].state == RunState.RUNNING:
             self.model[run_id].preempted = True
 

@@ -27,6 +27,7 @@ from workbench.catalog.database import (
 from workbench.core.artifact import Artifact
 from workbench.core.errors import DataError, ResourceError, SpecError
 from workbench.daemon.deployments import DEPLOYMENTS
+from workbench.queue.entitlements import Entitlement
 from workbench.queue.leadership import Leadership
 from workbench.queue.states import RunEvent
 from workbench.queue.store import RunStore, Submission
@@ -95,13 +96,16 @@ def _use_every_method(store: RunStore) -> None:
     for event in (RunEvent.PAUSE, RunEvent.RESUME):
         store.ask("r3", event)
     store.start("r4", ["0"])
-    store.preempt("r4")
+    store.preempt("r4", "gives way")
     store.stop("r4", 1)
     store.start("r4", ["0"])
     store.fail("r4", 2, DataError("no table"))
     store.start("r3", [])
     store.lose("r3", 1, "died")
     store.waiting(), store.active(), store.num_unfinished(), store.runs(5, "r3"), store.events("r1")
+    store.entitle(Entitlement("nlp", 2.0, 4))
+    store.drop_entitlement("nlp")
+    assert store.entitlements() == []
     assert Leadership(store.database, "dispatcher", "me").try_acquire()
     with store.database.read() as connection:
         list_artifacts(connection, store.artifact_root, "dataset")

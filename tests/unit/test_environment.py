@@ -46,8 +46,7 @@ COMES_WITH = {
 }  # fmt: skip
 # Not imported by name; docs/decisions/0011-dependencies.md says why each is there.
 NOT_IMPORTED = {
-    "cryptography", "ipywidgets", "nbformat", "onnx", "onnxscript", "optuna",
-    "optuna-dashboard",
+    "ipywidgets", "nbformat", "onnx", "onnxscript", "optuna", "optuna-dashboard",
 }  # fmt: skip
 
 

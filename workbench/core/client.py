@@ -220,7 +220,7 @@ def has_ended(found: dict[str, Any], root: Path) -> bool:
 
 def is_of_this_host(found: dict[str, Any]) -> bool:
     """Whether a daemon that ``running_daemon`` has found is on this host."""
-    return bool(found.get("host", socket.gethostname()) == socket.gethostname())
+    return "host" not in found or bool(found["host"] == socket.gethostname())
 
 
 def _see_to(process: subprocess.Popen[bytes]) -> None:
