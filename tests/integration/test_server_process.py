@@ -59,8 +59,10 @@ def wait_for(condition, seconds=30):
 
 
 def endpoint(folder):
-    path = folder / ENDPOINT_FILE
-    return json.loads(path.read_text()) if path.exists() else None
+    try:
+        return json.loads((folder / ENDPOINT_FILE).read_text())
+    except FileNotFoundError:  # also: that of a killed one was just cleared away
+        return None
 
 
 def published(folder, process):
