@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 _LONG_POLL_SECONDS = 20.0
 _REST_SECONDS = 1.0
-_DASK_SECONDS = 2.0  # for a scheduler on this host to answer
+_DASK_SECONDS = 3.0  # for a scheduler on this host to answer
 _PARENT_RUN = "WORKBENCH_PARENT_RUN"  # set for what a run starts
 
 
@@ -281,7 +281,7 @@ class Workspace:
         deadline = time.monotonic() + timeout
         while True:
             try:
-                # Not for long at one place: a scheduler that has just died has a successor elsewhere.
+                # Not for long at one place: one that has just died has a successor elsewhere.
                 return DaskClient(
                     address_in(folder), security=security_of(folder), set_as_default=False,
                     timeout=_DASK_SECONDS,

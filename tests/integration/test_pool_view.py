@@ -119,3 +119,30 @@ def width_of(workspace: LiveWorkspace, run: Run) -> int:
     """Wait for a run of ``width`` and return how many workers its stage saw."""
     made = run.wait(60).outputs()["report"]
     return int((workspace.artifact(made.reference).path / "width.txt").read_text())
+
+
+def test_what_a_user_may_hold_is_set_and_counts_at_once(
+    start_workspace: StartWorkspace, tmp_path: Path
+) -> None:
+    own = start_workspace(slots=2)
+    runs = [own.submit(CountSpec(tag=f"{n}", parts=300, seconds=0.1)) for n in range(2)]
+    wait_until(lambda: all(run.state == "running" for run in runs), "both work")
+    user = own.run_records()[0]["submitted_by"]
+    told = command(own, "pool", "share", f"default/{user}", "--weight", "2", "--most", "2")
+    assert f"default/{user}" in told
+    third = own.submit(CountSpec(tag="third", parts=2))
+    wait_until(lambda: own.pool()["waiting"], "the third waits")
+    reason = own.pool()["waiting"][0]["reason"]
+    assert reason == f"the quota of default/{user} is used up (2 of 2 slots held)"
+    urgent = own.submit(CountSpec(tag="urgent", parts=2), priority=5)
+    assert urgent.wait(60).state == "succeeded", "in place of a lesser one of the same user"
+    gave_way = [r for r in runs if f"gives way to run {urgent.run_id}" in str(r.events())]
+    assert len(gave_way) == 1
+    for run in runs:
+        run.cancel()
+    assert third.wait(60).state == "succeeded"
+    assert own.shares() == [{"name": f"default/{user}", "weight": 2.0, "most_slots": 2}]
+    own.drop_share(f"default/{user}")
+    assert own.shares() == []
+    with pytest.raises(SpecError, match="makes no sense"):
+        own.set_share("default", weight=0)

@@ -49,6 +49,18 @@ def test_the_ranks_share_a_batch_without_gap_or_overlap(
     assert sorted(np.concatenate(shared).tolist()) == batch.tolist()
 
 
+@given(st.integers(1, 100), st.integers(1, 200), st.integers(0, 6))
+def test_a_gang_that_ran_out_of_memory_works_on_the_same_batch_in_smaller_pieces(
+    num_rows: int, batch_size: int, num_shrinks: int
+) -> None:
+    before, count = (batches.num_slices(batch_size, n) for n in (num_shrinks, num_shrinks + 1))
+    assert before <= count <= max(2 * before, 2)
+    assert count > before or before >= batch_size, "until each piece is one row"
+    batch = np.arange(num_rows)
+    pieces = [batches.slice_batch(batch, number, count) for number in range(count)]
+    assert sorted(np.concatenate(pieces).tolist()) == batch.tolist()
+
+
 @given(st.integers(1, 500), st.floats(0, 0.99))
 def test_the_learning_rate_rises_then_falls_and_is_never_zero(
     num_steps: int, warmup_share: float

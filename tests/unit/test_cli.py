@@ -258,3 +258,20 @@ def test_a_daemon_that_cannot_start_is_told_in_words(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "resource error: WORKBENCH_SLOTS='none' is no number of slots" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_pool_is_chosen_from_the_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORKBENCH_WORKSPACE", str(tmp_path / "workspace"))
+    assert main(["pool", "use"]) == 0
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if "in use" in line]
+    assert told.startswith("local")
+    assert main(["pool", "use", "ssh", "--machines", "[gpu1, gpu2]", "--slots", "2"]) == 0
+    kept = (tmp_path / "workspace" / "pool.yaml").read_text()
+    assert kept == "provider: ssh\nmachines:\n- gpu1\n- gpu2\nslots: 2\n"
+    assert main(["pool", "use", "ssh", "--machine", "[gpu1]"]) == 2
+    assert "Did you mean" in capsys.readouterr().err
+    assert main(["pool", "use", "shh"]) == 2
+    assert main(["pool", "use", "local"]) == 0
+    assert (tmp_path / "workspace" / "pool.yaml").read_text() == "provider: local\n"

@@ -18,9 +18,17 @@ import pytest
 from tiny_training import Row, build_records, sentences, texts_of, write_encoder
 
 from workbench.core.artifact import Artifact
-from workbench.core.errors import DataError, ResourceError, RunCancelled, RunPaused, StageError
+from workbench.core.errors import (
+    Cause,
+    DataError,
+    ResourceError,
+    RunCancelled,
+    RunPaused,
+    StageError,
+)
 from workbench.core.laws import FolderRun
 from workbench.models.predictor import load_predictor
+from workbench.train.rank import _named
 from workbench.train.train import TrainSpec
 
 Inputs = dict[str, Artifact]
@@ -103,6 +111,32 @@ def test_two_ranks_give_the_loss_curve_of_one(
     assert sorted(pids(two)) == [0, 1]
     np.testing.assert_allclose(losses(two), losses(undisturbed[0]), atol=1e-4)
     assert model.summary == undisturbed[1].summary
+
+
+def test_smaller_pieces_of_each_batch_give_the_same_loss_curve(
+    encoder: Path, inputs: Inputs, tmp_path: Path
+) -> None:
+    calm = shutil.copytree(encoder, tmp_path / "calm")  # chance is drawn anew for each piece
+    config = json.loads((calm / "config.json").read_text())
+    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (calm / "config.json").write_text(json.dumps(config))
+    curves = []
+    for num_shrinks in (0, 2):
+        run = FolderRun(tmp_path / f"shrunk-{num_shrinks}", inputs, num_workers=2)
+        run.num_shrinks = num_shrinks
+        run.run(spec_for(calm, epochs=2))
+        curves.append(losses(run))
+    assert curves[1] == pytest.approx(curves[0], rel=1e-3)
+    told = [facts["pieces"] for kind, facts in run.events if "pieces" in facts]
+    assert told == [8]
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("[enforce fail] not enough memory: you tried ...")]
+)
+def test_a_rank_without_memory_says_what_its_run_can_heal_from(error: Exception) -> None:
+    named = _named(error, "rank 1")
+    assert (named.what, named.cause) == ("The training ran out of memory", Cause.OUT_OF_MEMORY)
 
 
 def test_a_gang_tells_once_when_it_is_ready_and_where_it_goes_on(
