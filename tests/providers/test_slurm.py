@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live_workspace import LiveWorkspace, StartWorkspace, wait_until
+from live_workspace import LiveWorkspace, StartWorkspace, diary_lines, wait_until
 from slurm_server import slurm_server
 from workbench_example_stages import CountSpec, SpreadSpec
 
@@ -63,6 +64,17 @@ def test_each_host_is_a_job_and_goes_with_it(slurm: dict[str, str], pooled: Live
     wait_until(lambda: jobs(slurm) == [], "the job is over", 60)
 
 
+def test_runs_move_from_a_job_that_is_told_to_end(pooled: LiveWorkspace, tmp_path: Path) -> None:
+    diary = tmp_path / "diary"
+    run = pooled.submit(CountSpec(tag="moves", parts=120, seconds=0.1, diary=str(diary)))
+    wait_until(lambda: len(diary_lines(diary)) > 3, "it is in the middle", 60)
+    (slot,) = [slot for slot in pooled.pool()["slots"] if slot["run_id"]]
+    os.kill(slot["pid"], signal.SIGTERM)  # as Slurm does when the time of a job is over
+    wait_until(lambda: run.record()["term"] == 2, "it goes on in another job", 60)
+    assert run.wait(60).state == "succeeded"
+    assert diary_lines(diary) == [str(n) for n in range(120)], "no part was done twice"
+
+
 def test_a_queue_that_refuses_is_told_of(
     slurm: dict[str, str], start_workspace: StartWorkspace
 ) -> None:
@@ -77,7 +89,7 @@ def test_the_jobs_of_other_systems_start_the_agent(tmp_path: Path, system: str) 
     options = {"disk": "1 GB"} if system == "htcondor" else {}
     script = QueuePool.parse({"system": system, "slots": 2, "options": options}).script(tmp_path)
     assert "-m workbench.pool.agent" in script
-    assert f"--workspace {tmp_path} --slots 2" in script
+    assert f"--workspace {tmp_path} --slots 2 --leave" in script
 
 
 def test_options_that_it_does_not_have_are_refused_at_once(tmp_path: Path) -> None:

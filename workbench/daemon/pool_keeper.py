@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from workbench.dispatch.dispatcher import Dispatcher
 from workbench.pool.agents import Agents
@@ -131,9 +132,11 @@ class PoolKeeper:
                 draining=found["agent"] in draining, permanent=found["agent"] == HOME,
             )
             for found in found_agents
-            # One without slots leads coordinators alone.
-            if found["alive"] and found["slots"] and found["agent"] not in self._released
+            if found["alive"] and self._stays(found)
         }  # fmt: skip
+        for found in found_agents:
+            if found["leaving"] and not held[found["agent"]]:
+                self._release(found["agent"])
         num_coming = self._provider.num_coming()
         change = self._sizer.look(time.monotonic(), hosts, num_coming, self._dispatcher.demands())
         for name in change.keep:
@@ -145,8 +148,17 @@ class PoolKeeper:
             LOG.info("the pool shrinks: %s is drained", name)
             self._agents.drain(name)
         for name in change.release:
+            self._release(name)
+        if change.keep or change.drain:
+            self._dispatcher.ring()
+
+    def _stays(self, found: dict[str, Any]) -> bool:
+        """Whether an agent is one that works; one without slots leads coordinators alone."""
+        is_going = found["leaving"] or found["agent"] in self._released
+        return bool(found["slots"]) and not is_going
+
+    def _release(self, name: str) -> None:
+        if name not in self._released:
             LOG.info("the pool shrinks: %s is released", name)
             self._released.add(name)
             self._provider.release(name)
-        if change.keep or change.drain:
-            self._dispatcher.ring()

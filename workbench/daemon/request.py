@@ -104,6 +104,7 @@ def read_report(agent: str, body: dict[str, Any]) -> Report:
         num_slots=required(body, "num_slots", int),
         has=required(body, "has", dict),
         version=required(body, "version", str),
+        leaving=body.get("leaving", False) is True,
     )
 
 

@@ -142,7 +142,7 @@ class Service:
     def exchange(self, report: Report) -> Answer:
         """Note what an agent has; return what it should do about it."""
         answer = self.agents.exchange(report)
-        if any(status is not None for status in report.has.values()):
+        if report.leaving or any(status is not None for status in report.has.values()):
             self.dispatcher.ring()
         return answer
 

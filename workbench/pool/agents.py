@@ -33,6 +33,7 @@ class Report:
     num_slots: int
     has: dict[str, int | None]  # exit status by key, None while it runs
     version: str = __version__  # of the workbench that it has loaded
+    leaving: bool = False  # its host is taken back soon: what works there shall move
 
 
 @dataclass
@@ -186,7 +187,7 @@ class Agents:
                 {
                     "agent": name, "host": a.report.host, "pid": a.report.pid,
                     "incarnation": a.report.incarnation, "slots": a.report.num_slots,
-                    "alive": self._is_fresh(a),
+                    "alive": self._is_fresh(a), "leaving": a.report.leaving,
                 }
                 for name, a in sorted(self._agents.items())
             ]  # fmt: skip
@@ -203,6 +204,8 @@ class Agents:
                 self._number += 1
                 return Answer(self._daemon, self._number, stop=True)
             self._agents[report.agent] = _Agent(report, self._clock())
+            if report.leaving:
+                self._draining.add(report.agent)
             return self.answer(report)
 
     def answer(self, report: Report) -> Answer:

@@ -136,7 +136,7 @@ class _Jobs:
             "queue": spec.queue, "walltime": spec.walltime, "log_directory": str(logs),
             "job_name": "nlp-workbench", **spec.options,
         }  # fmt: skip
-        arguments = ["--workspace", str(self._root), "--slots", str(spec.slots)]
+        arguments = ["--workspace", str(self._root), "--slots", str(spec.slots), "--leave"]
         try:
             return job(
                 scheduler="-", name=name, cores=spec.cores, memory=spec.memory, processes=1,
