@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 TEST_PROCESSES := 2
 SOAK_RUNS := 300
 SOAK_KILLS := 300
+FUZZ_SECONDS := 120
 # Where the demo and the notebooks of this checkout keep their work.
 export WORKBENCH_WORKSPACE ?= $(CURDIR)/.workbench
 
-.PHONY: help demo lab test test-fast check format notebooks bench bench-full simulate soak real clean
+.PHONY: help demo lab test test-fast check format notebooks bench bench-full simulate fuzz soak real clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +47,11 @@ bench-full: $(VENV)/.test  ## Every benchmark, without a limit of time
 
 simulate: $(VENV)/.test  ## The scheduling policy on a million runs, in virtual time
 	$(BIN)/python -m benchmarks --full simulate
+
+fuzz: $(VENV)/.test  ## Readers of tables and pages on bytes that a fuzzer makes up: FUZZ_SECONDS
+	$(BIN)/python -m pip install --quiet -e ".[fuzz]"
+	PYTHONPATH=tests $(BIN)/python tests/fuzz_readers.py csv -max_total_time=$(FUZZ_SECONDS)
+	PYTHONPATH=tests $(BIN)/python tests/fuzz_readers.py html -max_total_time=$(FUZZ_SECONDS)
 
 soak: $(VENV)/.test  ## Runs of every kind while every process is killed: SOAK_RUNS, SOAK_KILLS
 	WORKBENCH_SOAK_RUNS=$(SOAK_RUNS) WORKBENCH_SOAK_KILLS=$(SOAK_KILLS) \
