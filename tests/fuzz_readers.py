@@ -1,8 +1,8 @@
 """Feeds a reader bytes that a fuzzer makes up, led by which of its code they reach.
 
 ``python tests/fuzz_readers.py csv -max_total_time=60`` (kinds: csv, html); ``make fuzz`` does both.
-What must be so of any bytes is what ``tests/laws/test_hostile_bytes.py`` says; a file that breaks it
-is left in the working folder.
+What must be so of any bytes is what ``tests/laws/test_hostile_bytes.py`` says; a file that breaks
+it is left in the working folder.
 """
 
 from __future__ import annotations
