@@ -47,7 +47,7 @@ Event = dict[str, Any]
 
 def main(*, full: bool) -> None:
     """Print one JSON line a figure."""
-    kills, stops = (200, 10) if full else (12, 3)
+    kills, stops = (200, 8) if full else (12, 3)
     model = resolve_model("minilm", online=False)
     with tempfile.TemporaryDirectory() as scratch, own_gangs(Path(scratch), model) as ours:
         _kill_ranks(ours, kills)

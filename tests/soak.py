@@ -302,7 +302,10 @@ class Killer:
         by_role = self._by_role()
         if not by_role:
             return False
-        role = self._chance.choice(sorted(by_role))
+        # Whose turn it is: ranks and helpers live for a second, an agent always.
+        num_hits = Counter(role for role, _ in self.hits.elements())
+        fewest = min(num_hits[role] for role in by_role)
+        role = self._chance.choice([r for r in sorted(by_role) if num_hits[r] == fewest])
         victim = self._chance.choice(by_role[role])
         number = self._chance.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP])
         if role == "client kernel":
