@@ -98,6 +98,7 @@ def _stop_daemon(run: Run, ours: OwnGangs) -> float:
 
 
 def _kill_dask(run: Run, ours: OwnGangs, times: int) -> None:
+    _await_step(run, 0)
     seconds, before = [], run.record()["term"]
     first = _newest(run)
     for _ in range(times):

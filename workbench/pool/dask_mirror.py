@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ FOLDER = "dask"  # of a workspace
 _FIRST_SECONDS = 5.0  # runs come first
 _AGAIN_SECONDS = 1.0
 _LONGEST_SECONDS = 60.0
+_INNOCENT = (0, -signal.SIGKILL, -signal.SIGTERM)  # ends that are not the process's own fault
 
 
 class Mirror(Protocol):
@@ -80,12 +82,16 @@ class _Kept:
         """Return whether a new one was started; it listens at the address given."""
         now = time.monotonic()
         if self.process is not None:
-            if self.process.poll() is None:
+            if (status := self.process.poll()) is None:
                 return False
-            # One that worked for a while was killed; one that ends at once has a reason.
+            # One that was killed, or whose scheduler was, is started at once. One that fails by
+            # itself has a reason, and fails again: unless it had worked for a while.
             has_worked = now - self._began > _LONGEST_SECONDS
-            self._pause = _AGAIN_SECONDS if has_worked else min(2 * self._pause, _LONGEST_SECONDS)
-            self._not_before = now + self._pause
+            if status in _INNOCENT or has_worked:
+                self._pause = _AGAIN_SECONDS
+            else:
+                self._pause = min(2 * self._pause, _LONGEST_SECONDS)
+            self._not_before = now if status in _INNOCENT else now + self._pause
             self._close_pipe()
             self.process = None
         if now < self._not_before:

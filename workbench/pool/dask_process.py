@@ -15,7 +15,6 @@ import json
 import os
 import sys
 import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -153,11 +152,13 @@ def main(arguments: list[str]) -> int:
             "temporary-directory": folder,
         }
     )
-    with suppress(KeyboardInterrupt, OSError):
+    try:
         if role == "scheduler":
             asyncio.run(_schedule(Path(folder), here))
         else:
             asyncio.run(_work(Path(folder), name, int(num_slots), here))
+    except OSError:
+        return 1  # it was never reached: tried again, but less and less often
     return 0
 
 
