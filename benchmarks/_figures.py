@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import median
 
 
@@ -24,6 +24,15 @@ def print_figure(
         "ratio": round(better / worse, 3) if worse else None,
         "unit": unit,
     }
+    print(json.dumps(line), flush=True)
+
+
+def print_seconds(bench: str, figure: str, seconds: Sequence[float], **facts: float) -> None:
+    """Print how long something took: the median and the longest of several times."""
+    line = {
+        "bench": bench, "figure": figure, "ours": round(median(seconds), 3),
+        "longest": round(max(seconds), 3), "times": len(seconds), "unit": "s", **facts,
+    }  # fmt: skip
     print(json.dumps(line), flush=True)
 
 

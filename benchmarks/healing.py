@@ -25,12 +25,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import psutil
 
-from benchmarks._gangs import NUM_RANKS, await_sight
+from benchmarks._figures import print_seconds
+from benchmarks._gangs import NUM_RANKS, Hung, await_sight
 from benchmarks._own_gang import OwnGangs, own_gangs
 from workbench.core.errors import WorkbenchError
 from workbench.data.split.stage import SplitSpec
@@ -53,8 +53,8 @@ def main(*, full: bool) -> None:
         _kill_ranks(ours, kills)
         run = ours.submit_long(checkpoint_seconds=2.0)
         for role in ("rank", "ranks' zygote", "attempt", "agent"):
-            _tell(f"stopped-{role}", [_stop(run, ours, role) for _ in range(stops)])
-        _tell("stopped-daemon", [_stop_daemon(run, ours) for _ in range(stops)])
+            print_seconds(_BENCH, f"stopped-{role}", [_stop(run, ours, role) for _ in range(stops)])
+        print_seconds(_BENCH, "stopped-daemon", [_stop_daemon(run, ours) for _ in range(stops)])
         _kill_dask(run, ours, stops)
         _measure_daemon(ours)
         run.cancel()
@@ -62,14 +62,19 @@ def main(*, full: bool) -> None:
 
 def _kill_ranks(ours: OwnGangs, times: int) -> None:
     dice = random.Random(0)
-    seconds = []
-    with ours.training() as training:
-        for _ in range(times):
-            time.sleep(dice.uniform(0, _LONGEST_CALM_SECONDS))
-            seconds.append(training.kill(dice.randrange(NUM_RANKS)))
-    seconds.sort()
-    p99 = seconds[math.ceil(0.99 * len(seconds)) - 1]
-    _tell("recovery", seconds, p99=round(p99, 3), hangs=0)
+    seconds: list[float] = []
+    num_hung = 0
+    while len(seconds) + num_hung < times:
+        try:
+            with ours.training() as training:
+                while len(seconds) + num_hung < times:
+                    time.sleep(dice.uniform(0, _LONGEST_CALM_SECONDS))
+                    seconds.append(training.kill(dice.randrange(NUM_RANKS)))
+        except Hung as error:
+            print(error, file=sys.stderr)
+            num_hung += 1
+    p99 = sorted(seconds)[math.ceil(0.99 * len(seconds)) - 1]
+    print_seconds(_BENCH, "recovery", seconds, p99=round(p99, 3), hangs=num_hung)
 
 
 def _stop(run: Run, ours: OwnGangs, role: str) -> float:
@@ -118,7 +123,7 @@ def _kill_dask(run: Run, ours: OwnGangs, times: int) -> None:
     assert run.record()["term"] == before, "the gang was disturbed"
     steps = [e["payload"]["step"] for e in _events(run, first) if e["kind"] == "metric"]
     lost = len(steps) - len(set(steps)) + max(steps) - min(steps) + 1 - len(set(steps))
-    _tell("dask-scheduler", seconds, lost=lost)
+    print_seconds(_BENCH, "dask-scheduler", seconds, lost=lost)
 
 
 def _measure_daemon(ours: OwnGangs) -> None:
@@ -204,11 +209,3 @@ def _events(run: Run, after: int) -> list[Event]:
     while more := run.events(found[-1]["seq"] if found else after):
         found += more
     return found
-
-
-def _tell(figure: str, seconds: list[float], **facts: float) -> None:
-    line = {
-        "bench": _BENCH, "figure": figure, "ours": round(median(seconds), 3),
-        "longest": round(max(seconds), 3), "times": len(seconds), "unit": "s", **facts,
-    }  # fmt: skip
-    print(json.dumps(line), flush=True)

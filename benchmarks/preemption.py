@@ -23,6 +23,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks._figures import print_seconds
 from benchmarks._gangs import NUM_RANKS, await_sight
 from benchmarks._own_gang import OwnGangs, own_gangs
 from workbench.data.split.stage import SplitSpec
@@ -48,10 +49,10 @@ def main(*, full: bool) -> None:
     saves = [e["payload"]["save_seconds"] for e in events if "save_seconds" in e["payload"]]
     step = _step_seconds(events)
     free = [pause["free"] for pause in pauses]
-    _tell("asked-to-free", free, step=round(step, 4), save=round(median(saves), 4))
-    _tell("over", [pause["free"] - step - pause["save"] for pause in pauses])
-    _tell("urgent", urgent)
-    _tell("resume", [pause["resume"] for pause in pauses])
+    print_seconds(_BENCH, "asked-to-free", free, step=round(step, 4), save=round(median(saves), 4))
+    print_seconds(_BENCH, "over", [pause["free"] - step - pause["save"] for pause in pauses])
+    print_seconds(_BENCH, "urgent", urgent)
+    print_seconds(_BENCH, "resume", [pause["resume"] for pause in pauses])
     steps = [e["payload"]["step"] for e in events if e["payload"].get("name") == "loss"]
     done = set(steps)
     lost = len(steps) - len(done) + max(steps) + 1 - len(done)
@@ -118,11 +119,3 @@ def _step_seconds(events: list[Event]) -> float:
     pairs = pairwise(times)
     each = [(b - a) / (told[b] - told[a]) for a, b in pairs if b - a < 1 and told[b] > told[a]]
     return median(each)
-
-
-def _tell(figure: str, seconds: list[float], **facts: float) -> None:
-    line = {
-        "bench": _BENCH, "figure": figure, "ours": round(median(seconds), 3),
-        "longest": round(max(seconds), 3), "times": len(seconds), "unit": "s", **facts,
-    }  # fmt: skip
-    print(json.dumps(line), flush=True)

@@ -91,7 +91,7 @@ def _workbench(folder: Path) -> Iterator[Submit]:
     sys.path.insert(0, str(_PLUGIN))
     from workbench_example_stages import NothingSpec
 
-    from workbench.core.client import is_daemon
+    from workbench.core.daemon_process import is_daemon
     from workbench.workspace import Workspace
 
     workspace = Workspace(folder / "workspace")

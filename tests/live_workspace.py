@@ -10,7 +10,8 @@ from typing import Any
 
 import psutil
 
-from workbench.core.client import Client, FixedEndpoint, running_daemon
+from workbench.core.client import Client, FixedEndpoint
+from workbench.core.daemon_process import running_daemon
 from workbench.workspace import Workspace
 
 PLUGIN = Path(__file__).parent / "plugin"

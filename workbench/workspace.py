@@ -15,13 +15,8 @@ from urllib.parse import urlencode
 
 from workbench import __version__
 from workbench.core.artifact import Artifact
-from workbench.core.client import (
-    RUN_PATIENCE_SECONDS,
-    Client,
-    WorkspaceEndpoint,
-    has_ended,
-    running_daemon,
-)
+from workbench.core.client import RUN_PATIENCE_SECONDS, Client
+from workbench.core.daemon_process import WorkspaceEndpoint, has_ended, running_daemon
 from workbench.core.errors import (
     ResourceError,
     RunCancelled,

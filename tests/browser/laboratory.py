@@ -89,7 +89,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _stop_daemon(workspace: Path) -> None:
-    from workbench.core.client import Client, FixedEndpoint, running_daemon
+    from workbench.core.client import Client, FixedEndpoint
+    from workbench.core.daemon_process import running_daemon
 
     if daemon := running_daemon(workspace):
         client = Client(FixedEndpoint(daemon["url"], daemon["token"]), patience_seconds=0)

@@ -17,7 +17,7 @@ import pytest
 from live_workspace import LiveWorkspace, StartWorkspace, wait_until
 from workbench_example_stages import CountSpec, FillSpec, NothingSpec
 
-from workbench.core.client import running_daemon
+from workbench.core.daemon_process import running_daemon
 from workbench.core.errors import ResourceError
 from workbench.workspace import Workspace
 

@@ -28,7 +28,8 @@ from workbench_example_stages import (
     TwinsSpec,
 )
 
-from workbench.core.client import Client, FixedEndpoint, running_daemon
+from workbench.core.client import Client, FixedEndpoint
+from workbench.core.daemon_process import running_daemon
 from workbench.core.errors import (
     BugError,
     DataError,

@@ -17,7 +17,7 @@ from workbench_example_stages import CountSpec, FailSpec, NestSpec, NothingSpec
 
 from workbench.catalog.artifacts import find_artifact
 from workbench.catalog.database import open_database
-from workbench.core.client import running_daemon
+from workbench.core.daemon_process import running_daemon
 from workbench.core.errors import DataError, ResourceError
 from workbench.workspace import Run, Workspace
 

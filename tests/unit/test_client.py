@@ -14,13 +14,8 @@ from typing import Any
 
 import pytest
 
-from workbench.core.client import (
-    ENDPOINT_FILE,
-    Client,
-    FixedEndpoint,
-    WorkspaceEndpoint,
-    running_daemon,
-)
+from workbench.core.client import Client, FixedEndpoint
+from workbench.core.daemon_process import ENDPOINT_FILE, WorkspaceEndpoint, running_daemon
 from workbench.core.errors import DataError, ResourceError, error_from_json
 from workbench.workspace import Results, Workspace, default_root
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from workbench.core.client import DATABASE_URL_FILE
+from workbench.core.daemon_process import DATABASE_URL_FILE
 from workbench.core.errors import ResourceError
 
 _VARIABLE = "WORKBENCH_DATABASE"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench import __version__
-from workbench.core.client import running_daemon
+from workbench.core.daemon_process import running_daemon
 from workbench.core.errors import SpecError, StageError, error_from_json
 from workbench.core.registry import load_stage, stage_names
 from workbench.core.sizes import format_bytes

@@ -6,11 +6,11 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar, get_type_hints
 
 from workbench.core.context import Outputs
-from workbench.core.errors import SpecError, StageError, WorkbenchError, nearest_name
+from workbench.core.errors import SpecError, StageError, nearest_name
+from workbench.core.extensions import extension_names, load_extension
 from workbench.core.spec import Spec
 
 STAGE_GROUP = "workbench.stages"
@@ -82,14 +82,9 @@ def _expect(kind: Any, parent: type, function: AnyStage) -> Any:
     )
 
 
-@cache
-def _entries() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=STAGE_GROUP)}
-
-
 def stage_names() -> list[str]:
     """Return the names of all installed stages, shipped order first."""
-    return list(_entries())
+    return extension_names(STAGE_GROUP)
 
 
 @cache
@@ -100,20 +95,8 @@ def load_stage(name: str) -> Stage:
         SpecError: no stage has that name; the nearest one is told.
         StageError: the package that offers it is broken.
     """
-    if name not in _entries():
-        raise SpecError(f"There is no stage {name!r}", where="stage",
-                        next_step=nearest_name(name, _entries()))  # fmt: skip
-    try:
-        definition: Stage = _entries()[name].load().stage
-    except WorkbenchError:
-        raise
-    except Exception as error:
-        raise StageError(
-            f"The stage {name!r} cannot be loaded: {type(error).__name__}: {error}",
-            where=_entries()[name].value,
-            next_step="Mend or uninstall the package that offers it.",
-        ) from error
-    return definition
+    found: Stage = load_extension(STAGE_GROUP, name, "stage", StageError, "stage")
+    return found
 
 
 def stage_of(spec: Spec) -> Stage:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import fcntl
 import json
 import logging
 import os
@@ -13,19 +12,22 @@ import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from workbench import __version__
-from workbench.core.client import ENDPOINT_FILE, REFUSAL_FILE, daemon_lock
+from workbench.core.daemon_process import ENDPOINT_FILE, REFUSAL_FILE, daemon_lock
 from workbench.core.disk import write_private
 from workbench.core.errors import ResourceError, WorkbenchError, error_from_exception
+from workbench.core.locks import sole_process
 from workbench.core.tls import certificate_file
 from workbench.pool.addresses import LOOPBACK, own_address
 
 if TYPE_CHECKING:
+    from workbench.catalog.database import Database
     from workbench.daemon.settings import Settings
+    from workbench.pool.providers.provider import PoolSpec
 
 LOG = logging.getLogger("workbench.daemon")
 _FAREWELL_SECONDS = 0.3
@@ -40,34 +42,13 @@ def main() -> int:
     logging.getLogger("workbench").setLevel(logging.INFO)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        path = daemon_lock(root)
-        lock = _locked(path)
-    except BlockingIOError:
-        return 0  # another daemon owns this workspace: whoever started us will find it
-    except OSError as error:
-        return _refuse(root, error_from_exception(error, where=str(root)))
-    try:
-        with ExitStack() as locks:
-            locks.enter_context(lock)
-            _serve(root, path, locks)
+        with sole_process(daemon_lock(root)) as is_sole:
+            if is_sole:
+                _serve(root, daemon_lock(root))
+            # Else another daemon owns this workspace: whoever started us will find it.
     except Exception as error:
         return _refuse(root, error_from_exception(error, where=str(root)))
     return 0
-
-
-def _locked(path: Path) -> TextIO:
-    """Return a lock, held as long as it is open.
-
-    Raises:
-        BlockingIOError: another process holds it.
-    """
-    lock = path.open("a+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise
-    return lock
 
 
 def _refuse(root: Path, error: WorkbenchError) -> int:
@@ -79,15 +60,9 @@ def _refuse(root: Path, error: WorkbenchError) -> int:
     return 1
 
 
-def _serve(root: Path, lock: Path, locks: ExitStack) -> None:
-    # Loaded behind the lock: a daemon that finds another one in its place costs next to nothing,
-    # and so does each pool worker, which loads this module again as its main module.
-    import uvicorn
-
+def _serve(root: Path, held: Path) -> None:
+    # Loaded behind the lock: a daemon that finds another one in its place costs next to nothing.
     from workbench.catalog.database import open_database
-    from workbench.daemon.api import make_app
-    from workbench.daemon.lead import Lead
-    from workbench.daemon.service import Service
     from workbench.daemon.settings import settings_from_environment
     from workbench.pool.providers.registry import read_pool
 
@@ -96,8 +71,22 @@ def _serve(root: Path, lock: Path, locks: ExitStack) -> None:
     settings = settings_from_environment()
     pool = read_pool(root)
     database = open_database(root, url)
-    if daemon_lock(root) != lock:  # as of now, when the workspace knows of its database server
-        locks.enter_context(_locked(daemon_lock(root)))
+    lock = daemon_lock(root)
+    if lock != held:  # as of now, when the workspace knows of its database server
+        with sole_process(lock) as is_sole:
+            if is_sole:
+                _lead_and_serve(root, database, settings, pool)
+    else:
+        _lead_and_serve(root, database, settings, pool)
+
+
+def _lead_and_serve(root: Path, database: Database, settings: Settings, pool: PoolSpec) -> None:
+    import uvicorn
+
+    from workbench.daemon.api import make_app
+    from workbench.daemon.lead import Lead
+    from workbench.daemon.service import Service
+
     listener, address = _listen(settings, is_public=pool.has_other_hosts)
     lead = Lead(database, root, address)
     lead.take()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from workbench.catalog.database import Database
 from workbench.catalog.database_faults import DatabaseAwayError
-from workbench.core.client import ENDPOINT_FILE
+from workbench.core.daemon_process import ENDPOINT_FILE
 from workbench.core.errors import ResourceError, WorkbenchError
 from workbench.queue.leadership import Leadership, Lease
 

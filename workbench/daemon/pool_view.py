@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from typing import Any
 
-from workbench.daemon.pool_keeper import Pool
+from workbench.daemon.pool import Pool
 from workbench.dispatch.dispatcher import Dispatcher
 from workbench.pool.agents import Agents
 from workbench.pool.holdings import HOME, agent_of

@@ -29,7 +29,8 @@ from workbench.core.registry import load_stage
 from workbench.daemon.bell import Bell
 from workbench.daemon.deployments import Deployments
 from workbench.daemon.keeping import Keeping
-from workbench.daemon.pool_keeper import Pool, PoolKeeper
+from workbench.daemon.pool import Pool
+from workbench.daemon.pool_keeper import PoolKeeper
 from workbench.daemon.pool_view import PoolView
 from workbench.daemon.settings import Settings
 from workbench.daemon.submission import make_submission, read_inputs

@@ -15,8 +15,9 @@ from urllib.parse import quote
 
 from workbench.catalog.artifact_store import ArtifactStore, localised, open_artifact_store
 from workbench.core.artifact import Artifact, Draft, flush_entry
-from workbench.core.client import RUN_PATIENCE_SECONDS, Client, FileEndpoint
+from workbench.core.client import RUN_PATIENCE_SECONDS, Client
 from workbench.core.context import HostFunction, PartWriter
+from workbench.core.daemon_process import FileEndpoint
 from workbench.core.errors import Cause, ResourceError, RunCancelled, RunPaused, WorkbenchError
 from workbench.core.json_text import plain
 from workbench.dispatch.parts import PartMaker, Tries, write_part

@@ -29,17 +29,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from workbench import __version__
-from workbench.core.client import (
-    Client,
-    Endpoint,
+from workbench.core.client import Client, Endpoint, Location
+from workbench.core.daemon_process import (
     FileEndpoint,
-    Location,
     WorkspaceEndpoint,
     daemon_lock,
     is_of_this_host,
     running_daemon,
 )
 from workbench.core.errors import WorkbenchError
+from workbench.core.locks import is_locked, sole_process
 from workbench.pool.addresses import LOOPBACK, address_towards
 from workbench.pool.dask_mirror import DaskMirror, GuestMirror, Mirror, NoMirror
 from workbench.pool.forks import (
@@ -49,15 +48,9 @@ from workbench.pool.forks import (
     remove_runtime_folder,
     runtime_folder,
 )
-from workbench.pool.holdings import Answer, Holdings, Order, agent_of
+from workbench.pool.holdings import Answer, Holdings, Order, agent_lock, agent_of
 from workbench.pool.lease import LEASE, Lease
-from workbench.pool.process import (
-    agent_lock,
-    end_process,
-    is_locked,
-    sole_process,
-    thread_variables,
-)
+from workbench.pool.process import end_process, thread_variables
 from workbench.pool.stopped import StoppedProcesses, descendants
 from workbench.pool.zygote import MOST_BYTES, ZygoteSettings
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 HOME = "local"  # the daemon's own host; coordinators work there, whatever else the pool has
@@ -22,6 +23,11 @@ def agent_of(slot: str) -> str:
 def number_of(slot: str) -> int:
     """Return which slot of its agent a slot is: ``NUMBER`` of ``AGENT/NUMBER``."""
     return int(slot.rpartition("/")[2])
+
+
+def agent_lock(root: Path, agent: str) -> Path:
+    """Return the lock that the agent of this name holds in a workspace."""
+    return root / f"agent-{agent}.lock"
 
 
 @dataclass(frozen=True)

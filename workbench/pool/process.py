@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
 
 _SET_DEATH_SIGNAL, _SET_NAME = 1, 15  # of Linux' prctl
 
@@ -41,49 +38,6 @@ def kill_group(pid: int) -> None:
     """End a process that leads a group, and all of the group, at once."""
     with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
-
-
-def agent_lock(root: Path, agent: str) -> Path:
-    """Return the lock that the agent of this name holds in a workspace."""
-    return root / f"agent-{agent}.lock"
-
-
-@contextmanager
-def sole_process(lock: Path) -> Iterator[bool]:
-    """Be the one process that holds a lock, as long as the block lasts; False if another does.
-
-    Who it is stands in the file: see ``holder``.
-    """
-    with lock.open("a+") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        stream.truncate(0)
-        stream.write(str(os.getpid()))
-        stream.flush()
-        yield True
-
-
-def is_locked(lock: Path) -> bool:
-    """Whether some process holds a lock."""
-    try:
-        with lock.open("a+") as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def holder(lock: Path) -> int | None:
-    """Return the process of this host that holds a lock, None if there is none."""
-    if not lock.exists() or not is_locked(lock):
-        return None
-    text = lock.read_text()
-    return int(text) if text.isdecimal() else None
 
 
 def thread_variables(threads: int) -> dict[str, str]:

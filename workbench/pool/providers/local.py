@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from workbench.core.errors import ResourceError, SpecError
+from workbench.core.locks import holder
 from workbench.core.spec import option
 from workbench.core.workers import Workers, WorkersWish, parse_workers
 from workbench.pool.agents import Agents
-from workbench.pool.holdings import HOME
-from workbench.pool.process import agent_lock, end_process, holder
+from workbench.pool.holdings import HOME, agent_lock
+from workbench.pool.process import end_process
 from workbench.pool.providers.provider import PoolSpec
 from workbench.pool.stopped import StoppedProcesses
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 import yaml
 
 from workbench.core.disk import write_private
-from workbench.core.errors import ResourceError, SpecError, nearest_name
+from workbench.core.errors import ResourceError, SpecError
+from workbench.core.extensions import extension_names, load_extension
 from workbench.pool.providers.local import LocalPool
 from workbench.pool.providers.provider import PoolSpec
 
@@ -17,17 +16,11 @@ PROVIDER_GROUP = "workbench.providers"
 _FILE = "pool.yaml"  # in the workspace
 
 
-@cache
-def _entries() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=PROVIDER_GROUP)}
-
-
 def provider_names() -> list[str]:
     """Return the names of all installed providers."""
-    return list(_entries())
+    return extension_names(PROVIDER_GROUP)
 
 
-@cache
 def load_provider(name: str) -> type[PoolSpec]:
     """Return a provider's Spec.
 
@@ -35,17 +28,7 @@ def load_provider(name: str) -> type[PoolSpec]:
         SpecError: no provider has that name; the nearest one is told.
         ResourceError: the package that offers it is broken.
     """
-    if name not in _entries():
-        raise SpecError(f"There is no provider {name!r}", where="pool",
-                        next_step=nearest_name(name, _entries()))  # fmt: skip
-    try:
-        found: type[PoolSpec] = _entries()[name].load()
-    except Exception as error:
-        raise ResourceError(
-            f"The provider {name!r} cannot be loaded: {type(error).__name__}: {error}",
-            where=_entries()[name].value,
-            next_step="Mend or uninstall the package that offers it.",
-        ) from error
+    found: type[PoolSpec] = load_extension(PROVIDER_GROUP, name, "provider", ResourceError)
     return found
 
 

@@ -63,10 +63,10 @@ class SshPool(PoolSpec):
                 raise ResourceError(f"{machine!r} is no name of a machine", where="pool",
                                     next_step="Give each machine as ssh knows it.")  # fmt: skip
         within = Workers(min(hosts.least, most), min(hosts.most, most))
-        return StartedHosts(agents, _Machines(self, root), within, self.slots, _CONNECT_SECONDS)
+        return StartedHosts(agents, Machines(self, root), within, self.slots, _CONNECT_SECONDS)
 
 
-class _Machines:
+class Machines:
     """Starts an agent on each machine, which is called like the machine."""
 
     def __init__(self, spec: SshPool, root: Path) -> None:
@@ -74,33 +74,49 @@ class _Machines:
         self._root = root
 
     def name(self, taken: set[str]) -> str | None:
+        """Return the next machine that is not used yet; None if all are."""
         return next((name for name in self._spec.machines if name not in taken), None)
 
     def is_ours(self, agent: str) -> bool:
+        """Whether an agent is called like one of the machines."""
         return agent in self._spec.machines
 
     def start(self, name: str) -> _Connection:
+        """Start the agent of a machine, which ssh says may be unknown or closed."""
         logs = self._root / "agents"
         logs.mkdir(exist_ok=True)
+        return _Connection(
+            ["ssh", *_OPTIONS, *self._spec.ssh_options, "--", name, self.command(name)],
+            logs / f"{name}.ssh.log",
+            logs / f"{name}.log",
+        )
+
+    def command(self, name: str) -> str:
+        """Return what a machine's shell is told, which says in one line what is missing there."""
         agent = [
             self._spec.python, "-m", "workbench.pool.agent", "--workspace", str(self._root),
             "--name", name, "--slots", str(self._spec.slots),
         ]  # fmt: skip
         variables = [f"{key}={value}" for key, value in self._spec.environment.items()]
-        # What the agent prints stays where it is: over the connection it would end with that.
-        log = shlex.quote(str(logs / f"{name}.log"))
-        command = f"cd / && exec env {shlex.join([*variables, *agent])} >> {log} 2>&1"
-        return _Connection(
-            ["ssh", *_OPTIONS, *self._spec.ssh_options, "--", name, command],
-            logs / f"{name}.ssh.log",
+        root, python = shlex.quote(str(self._root)), shlex.quote(self._spec.python)
+        log = shlex.quote(str(self._root / "agents" / f"{name}.log"))
+        return (
+            f"test -d {root} || {{ echo {root} is not there: every host needs the workspace at the "
+            "same place, on a network disk for instance; exit 1; }; "
+            f"command -v {python} >/dev/null || {{ echo there is no {python}: say where Python is "
+            "by --python; exit 1; }; "
+            # What the agent prints stays where it is: over the connection it would end with that.
+            f"cd / && exec env {shlex.join([*variables, *agent])} >> {log} 2>&1"
         )
 
 
 class _Connection:
     """An ssh that has started an agent, and ends with it."""
 
-    def __init__(self, command: list[str], errors: Path) -> None:
-        self._errors = errors
+    def __init__(self, command: list[str], errors: Path, log: Path) -> None:
+        """Start it; ``errors`` gets what ssh says, ``log`` is where the agent prints."""
+        self._errors, self._log = errors, log
+        self._log_from = log.stat().st_size if log.exists() else 0  # there an earlier agent ends
         with errors.open("wb") as stream:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
@@ -110,10 +126,17 @@ class _Connection:
     def ended(self) -> str | None:
         if self._process.poll() is None:
             return None
-        said = self._errors.read_text(errors="replace").strip().splitlines()
-        return said[-1] if said else ""
+        return _last_line(self._errors) or _last_line(self._log, self._log_from)
 
     def end(self) -> None:
         with suppress(ProcessLookupError):
             self._process.kill()
         self._process.wait()
+
+
+def _last_line(path: Path, start: int = 0) -> str:
+    try:
+        said = path.read_bytes()[start:].decode(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return said[-1] if said else ""
