@@ -19,7 +19,8 @@ from workbench.catalog.retention import SECONDS_A_DAY
 from workbench.core.artifact import Artifact, Draft
 from workbench.daemon.keeping import Keeping
 from workbench.queue.states import RunEvent
-from workbench.queue.store import RunStore, Submission
+from workbench.queue.store import RunStore
+from workbench.queue.submissions import Submission
 from workbench.queue.tables import RUNS
 
 

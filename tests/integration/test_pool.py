@@ -8,7 +8,7 @@ import pytest
 from live_workspace import StartWorkspace, wait_until
 
 from workbench.core.errors import ResourceError
-from workbench.pool.agent import threads_per_slot
+from workbench.pool.attempt_zygote import threads_per_slot
 from workbench.pool.providers.local import wished_slots
 
 

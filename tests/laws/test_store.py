@@ -34,6 +34,7 @@ from workbench.core.errors import Cause, DataError, ResourceError, SpecError
 from workbench.core.workers import MOST_WORKERS, Workers, recorded_workers
 from workbench.queue.entitlements import Entitlement, limits_of
 from workbench.queue.healing import RULES
+from workbench.queue.rows import SupersededError
 from workbench.queue.states import (
     ACTIVE,
     TERMINAL,
@@ -43,7 +44,8 @@ from workbench.queue.states import (
     is_possible,
     next_state,
 )
-from workbench.queue.store import RunStore, Submission, SupersededError
+from workbench.queue.store import RunStore
+from workbench.queue.submissions import Submission
 
 MOST_LOSSES = RULES[Cause.WORKER_LOST].most
 ASKS = st.sampled_from([RunEvent.PAUSE, RunEvent.RESUME, RunEvent.CANCEL])

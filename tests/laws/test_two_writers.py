@@ -25,7 +25,8 @@ from workbench.catalog.database import Database, open_database
 from workbench.core.artifact import Artifact
 from workbench.core.errors import SpecError
 from workbench.queue.states import ACTIVE, RunEvent, RunState, is_possible, next_state
-from workbench.queue.store import RunStore, Submission
+from workbench.queue.store import RunStore
+from workbench.queue.submissions import Submission
 from workbench.queue.tables import ATTEMPTS, CHECKPOINTS, RUNS
 
 NUM_THREADS = 4

@@ -15,7 +15,7 @@ from kept_workspace import KeptWorkspace, make_old
 from workbench.daemon.scratch import is_abandoned, is_over, leftovers
 from workbench.queue.needs import Scratch
 from workbench.queue.states import ACTIVE, TERMINAL, RunEvent, RunState
-from workbench.queue.store import Submission
+from workbench.queue.submissions import Submission
 
 STATES = st.sampled_from(list(RunState))
 

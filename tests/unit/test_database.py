@@ -30,7 +30,8 @@ from workbench.daemon.deployments import DEPLOYMENTS
 from workbench.queue.entitlements import Entitlement
 from workbench.queue.leadership import Leadership
 from workbench.queue.states import RunEvent
-from workbench.queue.store import RunStore, Submission
+from workbench.queue.store import RunStore
+from workbench.queue.submissions import Submission
 
 POSTGRESQL = postgresql.dialect()  # type: ignore[no-untyped-call]
 MOUNTS = """\
@@ -171,7 +172,8 @@ _WRITE_UNTIL_KILLED = """
 import sys
 from pathlib import Path
 from workbench.catalog.database import open_database
-from workbench.queue.store import RunStore, Submission
+from workbench.queue.store import RunStore
+from workbench.queue.submissions import Submission
 database = open_database(Path(sys.argv[1]))
 store = RunStore(database, Path(sys.argv[1]) / "artifacts")
 for number in range(100_000):

@@ -19,7 +19,8 @@ from workbench.catalog.database_url import (
     url_without_secrets,
 )
 from workbench.core.errors import ResourceError, SpecError, WorkbenchError
-from workbench.queue.store import RunStore, Submission
+from workbench.queue.store import RunStore
+from workbench.queue.submissions import Submission
 
 SERVER = "postgresql+psycopg://ann@db.example.org/team"
 

@@ -19,7 +19,7 @@ from workbench.catalog.artifacts import alias_history
 from workbench.core.errors import SpecError
 from workbench.daemon.deployments import DEPLOYMENTS
 from workbench.queue.states import RunEvent
-from workbench.queue.store import Submission
+from workbench.queue.submissions import Submission
 
 
 @pytest.fixture

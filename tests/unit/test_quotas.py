@@ -14,7 +14,8 @@ from workbench.catalog.quotas import Use, check_project, every_use, set_quota, u
 from workbench.core.artifact import Artifact
 from workbench.core.errors import ResourceError, SpecError
 from workbench.core.sizes import format_bytes, parse_bytes
-from workbench.queue.store import RunStore, Submission
+from workbench.queue.store import RunStore
+from workbench.queue.submissions import Submission
 
 
 @pytest.fixture

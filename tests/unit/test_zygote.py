@@ -20,7 +20,7 @@ import pytest
 from killing import is_gone
 from live_workspace import wait_until
 
-from workbench.pool.agent import attempt_zygote
+from workbench.pool.attempt_zygote import attempt_zygote
 from workbench.pool.forks import Forks, ZygoteDoor, ZygoteGone, runtime_folder
 from workbench.pool.process import thread_variables
 from workbench.pool.zygote import ZygoteSettings

