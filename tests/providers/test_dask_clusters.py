@@ -139,7 +139,7 @@ def test_a_cluster_that_is_there_works_for_the_queue_and_shows_it(
     wait_until(lambda: not any(placeholders(scheduler).values()), "Dask is told of the end")
 
 
-def test_what_works_there_outlives_the_scheduler_and_the_daemon(
+def test_what_works_there_outlives_the_daemon_and_the_cluster_outlives_the_pool(
     scheduler: str, guest: LiveWorkspace, tmp_path: Path
 ) -> None:
     run = guest.submit(CountSpec(tag="outlives", parts=2000, seconds=0.05))

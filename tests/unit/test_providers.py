@@ -141,7 +141,10 @@ def test_a_host_is_coming_until_its_agent_reports(
     fake.started["a"].why = "connection closed"
     hosts._look()
     assert agents.found() == [], "it is forgotten"
+    ended = fake.started.pop("a")
     start_and_wait(hosts, fake, "a")
+    assert fake.started["a"] is not ended
+    assert hosts.num_coming() == 1
 
 
 def test_a_refused_host_counts_as_coming_for_a_while_and_says_why(
