@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from widgets.studio_model import source_kind
+from workbench.core.paths import home_expanded
 
 _TEXT_NAMES = (
     "text", "comment", "content", "body", "review", "sentence", "tweet", "post", "message", "title",
@@ -38,7 +39,7 @@ def guess_source(pattern: str) -> dict[str, Any]:
     if kind == "sql":
         return {"kind": kind, "name": name, "url": f"sqlite:///{Path(pattern).absolute()}"}
     source = {"kind": kind, "name": name, "path": pattern}
-    matches = glob.glob(str(Path(pattern).expanduser()), recursive=True)  # noqa: PTH207 - absolute
+    matches = glob.glob(str(home_expanded(pattern)), recursive=True)  # noqa: PTH207 - absolute
     first = min(matches, default=None)
     if first is None or not Path(first).is_file():
         return source

@@ -24,6 +24,7 @@ from workbench.core.errors import (
     WorkbenchError,
     error_from_json,
 )
+from workbench.core.paths import home_expanded
 from workbench.core.registry import VIEW_GROUP, stage_of
 from workbench.core.sizes import parse_bytes
 from workbench.core.spec import Spec
@@ -44,7 +45,7 @@ _PARENT_RUN = "WORKBENCH_PARENT_RUN"  # set for what a run starts
 
 def default_root() -> Path:
     """Return the workspace's folder: ``WORKBENCH_WORKSPACE``, else ``~/.workbench``."""
-    return Path(os.environ.get("WORKBENCH_WORKSPACE") or "~/.workbench").expanduser().absolute()
+    return home_expanded(os.environ.get("WORKBENCH_WORKSPACE") or "~/.workbench").absolute()
 
 
 class Results(Mapping[str, Artifact]):
@@ -201,7 +202,7 @@ class Workspace:
     """
 
     def __init__(self, path: str | Path | None = None, *, project: str | None = None) -> None:
-        self.root = Path(path).expanduser().absolute() if path else default_root()
+        self.root = home_expanded(path).absolute() if path else default_root()
         self.project = project or os.environ.get("WORKBENCH_PROJECT") or "default"
         is_in_run = _PARENT_RUN in os.environ  # nobody reads an error there in time
         self.client = Client(
@@ -430,7 +431,7 @@ class Workspace:
             body = {"name": secrets.token_hex(8)}
             snapshot = Path(self.client.post("/snapshot", body)["path"])
             try:
-                return write_backup(self.root, snapshot, Path(target).expanduser(), tell)
+                return write_backup(self.root, snapshot, home_expanded(target), tell)
             except VanishedError:
                 if not tries_left:
                     raise

@@ -7,9 +7,9 @@ import shlex
 import sys
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
+from workbench.core.paths import home_expanded
 from workbench.core.sizes import format_bytes
 from workbench.terminal.table import print_table
 from workbench.workspace import Workspace
@@ -188,7 +188,7 @@ def restore_from(options: argparse.Namespace) -> int:
     """Make a workspace of a backup."""
     from workbench.daemon.restore import restore_backup
 
-    done = restore_backup(Path(options.source).expanduser(), Path(options.target).expanduser(),
+    done = restore_backup(home_expanded(options.source), home_expanded(options.target),
                           _tell)  # fmt: skip
     print(f"{done['target']}: {_num(done['num_artifacts'], 'artifact')}, each verified. To go on "
           f"there ({_num(done['num_unfinished_runs'], 'unfinished run')}): "

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import ModuleType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Self, Union, get_args, get_origin
 
@@ -17,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic.fields import FieldInfo
 
 from workbench.core.errors import SpecError, nearest_name
+from workbench.core.paths import home_expanded
 from workbench.core.workers import DEFAULT_WORKERS, read_wish
 
 
@@ -204,7 +204,7 @@ ModelSource = Annotated[str, AfterValidator(_check_model), ReadsArtifact("model"
 def _absolute(text: str) -> str:
     if not text or "://" in text or text.startswith("${"):
         return text
-    return str(Path(text).expanduser().absolute())
+    return str(home_expanded(text).absolute())
 
 
 # A path or URL; a relative path is made absolute where the Spec is written, as the daemon and the

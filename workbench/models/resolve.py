@@ -11,6 +11,7 @@ from pathlib import Path
 
 from workbench.core.artifact import hash_file
 from workbench.core.errors import DataError, ResourceError
+from workbench.core.paths import home_expanded
 from workbench.models.folder import CONFIG, TOKENIZER, check_folder
 
 # Short names and the hub's names for them.
@@ -42,7 +43,7 @@ def resolve_model(name: str, *, online: bool = True) -> Path:
         ResourceError: no place has the model; each place that was tried is told.
         DataError: the model was found and refused.
     """
-    local = Path(name).expanduser()
+    local = home_expanded(name)
     if local.is_dir():
         return check_folder(local.absolute())
     if name.startswith(("/", "./", "../", "~")):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.errors import Cause, DataError, WorkbenchError
+from workbench.core.paths import home_expanded
 from workbench.data.sources.secrets import look_up, masked
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def absolute_file(url: str) -> str:
     match = _SQLITE_FILE.fullmatch(url)
     if not match or match[2].startswith((":", "file:", "$")):
         return url
-    return f"{match[1]}{Path(match[2]).expanduser().absolute()}{match[3] or ''}"
+    return f"{match[1]}{home_expanded(match[2]).absolute()}{match[3] or ''}"
 
 
 def sqlite_file(url: str) -> Path | None:

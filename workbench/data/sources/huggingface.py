@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import AfterValidator, Field
 
 from workbench.core.errors import DataError, nearest_name
+from workbench.core.paths import home_expanded
 from workbench.core.spec import option
 from workbench.data.sources import hub
 from workbench.data.sources.arrow import ArrowSource
@@ -37,7 +38,7 @@ _READERS: dict[str, type[FileSource]] = {
 
 def _absolute_folder(text: str) -> str:
     """Make a folder's path absolute where it is one: a name of the hub looks like a path, too."""
-    path = Path(text).expanduser()
+    path = home_expanded(text)
     return str(path.absolute()) if path.is_dir() or text.startswith(("/", ".", "~")) else text
 
 
