@@ -334,7 +334,7 @@ def _role_of(process: psutil.Process) -> str:
         return ""
     roles = {
         "wb-attempt": "attempt", "wb-helper": "helper", "wb-coordinator": "coordinator",
-        "wb-zygote": "zygote of attempts",
+        "wb-zygote": "zygote of attempts", "wb-kernel": "notebook kernel",
     }  # fmt: skip
     if name in roles:
         return roles[name]
@@ -345,7 +345,6 @@ def _role_of(process: psutil.Process) -> str:
     for sign, role in (
         ("workbench.daemon", "daemon"),
         ("workbench.pool.agent", "agent"),
-        ("ipykernel_launcher", "notebook kernel"),
         ("workbench.pool.dask_process scheduler", "Dask scheduler"),
         ("workbench.pool.dask_process worker", "Dask worker"),
     ):

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import nbformat
 import psutil
 import pytest
 from killing import is_gone, kill_agent, kill_daemon
@@ -165,6 +166,25 @@ def test_coordinators_go_on_when_the_daemon_is_killed(
     assert run.wait(60).state == "succeeded"
     assert {record["term"] for record in own.run_records()} == {1}
     assert diary_lines(diary) == [str(number) for number in range(30)]
+
+
+def test_a_notebooks_kernel_ends_with_its_run_even_one_that_is_stopped(
+    start_workspace: StartWorkspace, tmp_path: Path
+) -> None:
+    own = start_workspace(slots=1)
+    book = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell("import time; time.sleep(600)")],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+    )
+    nbformat.write(book, tmp_path / "long.ipynb")
+    run = own.submit(NotebookSpec(notebook=str(tmp_path / "long.ipynb")))
+    wait_until(lambda: own.named("wb-kernel"), "its kernel is there", 60)
+    (kernel,) = own.named("wb-kernel")
+    kernel.suspend()
+    own.coordinators()[0].kill()
+    wait_until(lambda: is_gone(kernel), "the kernel has ended", 10)
+    run.cancel()
+    run.wait(60)
 
 
 def test_a_run_that_is_paused_while_the_daemon_is_replaced_pauses(

@@ -11,7 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.queue.policy.free_slots import FreeSlots
-from workbench.queue.policy.scheduler import MOST_COORDINATORS, RECLAIM_SECONDS, Scheduler
+from workbench.queue.policy.scheduler import (
+    GROW_SECONDS,
+    MOST_COORDINATORS,
+    RECLAIM_SECONDS,
+    STEADY_SECONDS,
+    Scheduler,
+)
 from workbench.queue.policy.shares import names_of
 from workbench.queue.policy.values import (
     AGING_SECONDS,
@@ -20,8 +26,10 @@ from workbench.queue.policy.values import (
     Limits,
     PlacedRun,
     Preempt,
+    Resize,
     Start,
     WaitingRun,
+    level_of,
 )
 from workbench.queue.simulation import Outage, SimulatedPool, SimulatedRun, Simulation
 
@@ -65,7 +73,15 @@ class Scene:
         return [(run_id, to) for run_id, to in self._preempted() if to in self.barred()]
 
     def _preempted(self) -> list[tuple[str, str]]:
-        return [(d.run_id, d.for_run) for d in self.decide() if isinstance(d, Preempt)]
+        return [
+            (d.run_id, d.for_run) for d in self.decide() if not isinstance(d, Start) and d.for_run
+        ]
+
+    def gives(self) -> dict[str, int]:
+        """Return how many slots others may have of each run that gives way."""
+        slots = {placed.run.run_id: len(placed.slots) for placed in self.placed}
+        keeps = {d.run_id: d.width for d in self.decide() if isinstance(d, Resize)}
+        return {run_id: slots[run_id] - keeps.get(run_id, 0) for run_id, _ in self._preempted()}
 
     def barred(self) -> set[str]:
         """Return the waiting runs that quotas alone keep from starting."""
@@ -121,6 +137,7 @@ def _run(draw: st.DrawFn, run_id: str, position: int) -> WaitingRun:
     return WaitingRun(
         run_id, position, draw(PRIORITIES), least, least and least + draw(st.integers(0, 3)),
         Group(draw(NAMES), draw(NAMES)), draw(st.sampled_from([0.0, 40.0, AGING_SECONDS, 1e5])),
+        elastic=draw(st.booleans()),
     )  # fmt: skip
 
 
@@ -218,9 +235,13 @@ def test_who_gives_way_is_less_urgent_or_has_more_than_its_share(scene: Scene) -
     first = scene.first_left()
     weights = scene.limits.weights
     held = held_by(scene, scene.starts())
+    resized = {d.run_id for d in scene.decide() if isinstance(d, Resize)}
     for victim in victims:
         assert not placed[victim].stopping
-        if placed[victim].level(NOW) >= first.priority:
+        if victim in resized:
+            assert placed[victim].surplus
+            assert placed[victim].level(NOW) <= level_of(first.priority, first.patience)
+        elif placed[victim].level(NOW) >= first.priority:
             assert first.patience >= RECLAIM_SECONDS
             theirs, ours = placed[victim].run, first
             names = [(r.group.project, f"{r.group.project}/{r.group.user}") for r in (theirs, ours)]
@@ -236,13 +257,13 @@ def test_who_gives_way_suffices_and_nobody_gives_way_in_vain(scene: Scene) -> No
     if not victims:
         return
     need = scene.need(scene.first_left())
-    widths = {p.run.run_id: len(p.slots) for p in scene.placed}
+    widths, gives = {p.run.run_id: len(p.slots) for p in scene.placed}, scene.gives()
     free = len(scene.free()) - sum(map(len, scene.starts().values()))
     coming = sum(widths[p.run.run_id] for p in scene.placed if p.stopping)
-    to_come = free + coming + sum(widths[victim] for victim in victims)
+    to_come = free + coming + sum(gives[victim] for victim in victims)
     assert to_come >= need
     for victim in victims:
-        assert to_come - widths[victim] < need, f"{victim} stopped in vain"
+        assert to_come - gives[victim] < need, f"{victim} stopped in vain"
 
 
 @settings(max_examples=1_000)
@@ -403,6 +424,59 @@ def test_a_run_with_a_range_gets_what_there_is() -> None:
     beside = Simulation([*busy, run], pool_of(8)).run()
     assert alone.ends[0] == pytest.approx(60 / 6 + 0.1)
     assert beside.ends[-1] == pytest.approx(60 / 4 + 0.1)
+
+
+def elastic_at_work(scheduler: Scheduler, width: int, *, most: int, least: int = 1) -> None:
+    """Start an elastic run at second 0."""
+    scheduler.enqueue(WaitingRun("wide", 1, least=least, most=most, elastic=True), 0.0)
+    (start,) = scheduler.decide(0.0)
+    assert isinstance(start, Start)
+    assert len(start.slots) == width
+
+
+def test_an_elastic_run_grows_into_slots_that_nobody_has_wanted_for_a_while() -> None:
+    scheduler = Scheduler()
+    scheduler.set_slots({str(n): "host" for n in range(2)}, 2)
+    elastic_at_work(scheduler, 2, most=4)
+    scheduler.set_slots({str(n): "host" for n in range(5)}, 5)
+    assert scheduler.decide(10.0) == []
+    moment = scheduler.look_again_at(10.0)
+    assert moment == max(10.0 + GROW_SECONDS, STEADY_SECONDS)
+    assert scheduler.decide(moment - 0.1) == []
+    assert scheduler.decide(moment) == [Resize("wide", 4)]
+    assert scheduler.decide(moment + 0.1) == []  # once is enough
+    scheduler.release("wide", moment + 0.2)
+    scheduler.enqueue(WaitingRun("wide", 1, least=1, most=4, elastic=True), moment + 0.2)
+    (start,) = scheduler.decide(moment + 0.2)
+    assert isinstance(start, Start)
+    assert len(start.slots) == 4
+    assert scheduler.look_again_at(moment + 1) is None
+
+
+def test_an_elastic_run_gives_what_it_can_do_without_to_who_is_as_urgent_and_goes_on() -> None:
+    scheduler = Scheduler()
+    scheduler.set_slots({str(n): "host" for n in range(4)}, 4)
+    elastic_at_work(scheduler, 4, most=8, least=2)
+    scheduler.enqueue(WaitingRun("less-urgent", 2, priority=-1), 1.0)
+    assert scheduler.decide(1.0) == []
+    for position in (3, 4, 5):
+        scheduler.enqueue(WaitingRun(f"n{position}", position), 2.0)
+    assert scheduler.decide(2.0) == [Resize("wide", 2, "n3")]
+    scheduler.release("wide", 2.1)
+    scheduler.enqueue(WaitingRun("wide", 1, least=2, most=8, elastic=True), 2.1)
+    started = {d.run_id: len(d.slots) for d in scheduler.decide(2.1) if isinstance(d, Start)}
+    assert started == {"n3": 1, "wide": 2, "n4": 1}
+
+
+def test_short_runs_that_come_and_go_do_not_have_an_elastic_run_resized_all_the_time() -> None:
+    wide = SimulatedRun(WaitingRun("wide", 0, least=1, most=4, elastic=True), 0.0, 400.0)
+    short = [
+        SimulatedRun(WaitingRun(f"s{n}", n + 1), 20.0 + 4.0 * n, 2.0) for n in range(15)
+    ]  # fmt: skip
+    outcome = Simulation([wide, *short], pool_of(4)).run()
+    assert max(outcome.waits[1:]) < 1.0  # nobody waits for what is to spare
+    assert outcome.num_preempted <= 10
+    assert outcome.ends[0] < 150.0  # at one slot it would be 400 s
 
 
 def test_an_urgent_run_starts_as_soon_as_a_lesser_one_has_stopped() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from workbench.train.labelled import class_weights
 from workbench.train.state import stale_keys
 from workbench.train.student import kept_layers
 from workbench.train.train import TrainSpec
+from workbench.train.tree import Node, PartialSums, roots_over
 
 lengths = st.lists(st.integers(1, 64), min_size=1, max_size=300).map(np.array)
 
@@ -53,7 +55,9 @@ def test_the_ranks_share_a_batch_without_gap_or_overlap(
 def test_a_gang_that_ran_out_of_memory_works_on_the_same_batch_in_smaller_pieces(
     num_rows: int, batch_size: int, num_shrinks: int
 ) -> None:
-    before, count = (batches.num_slices(batch_size, n) for n in (num_shrinks, num_shrinks + 1))
+    before, count = (
+        batches.num_slices(batch_size, num_shrinks=n) for n in (num_shrinks, num_shrinks + 1)
+    )
     assert before <= count <= max(2 * before, 2)
     assert count > before or before >= batch_size, "until each piece is one row"
     batch = np.arange(num_rows)
@@ -123,7 +127,7 @@ def test_a_flat_step_over_touched_rows_is_a_plain_adamw_step(tmp_path: Path) -> 
 
     encoder = write_encoder(tmp_path / "encoder")
     plain, flat = (new_classifier(encoder, ["a", "b"], seed=0).eval() for _ in range(2))
-    weights = FlatParameters(flat)
+    weights = FlatParameters(flat, most_tokens=6 * 9)
     decayed = [p for p in plain.parameters() if p.ndim > 1]
     others = [p for p in plain.parameters() if p.ndim <= 1]
     expected = torch.optim.AdamW(
@@ -144,6 +148,7 @@ def test_a_flat_step_over_touched_rows_is_a_plain_adamw_step(tmp_path: Path) -> 
         expected.step()
         tokens = ids.unique()
         weights.open_step(tokens)
+        weights.exchange.zero_()
         loss(flat(input_ids=ids, attention_mask=mask).logits, target).backward()
         weights.update(actual, tokens)
     states = plain.state_dict(), flat.state_dict()
@@ -166,3 +171,39 @@ class TestTrain(StageLaws):
             checkpoint_seconds=0,
         )  # fmt: skip
         return spec, inputs
+
+
+@given(st.integers(1, 70), st.data())
+def test_a_sum_is_the_same_expression_however_its_parts_are_shared_out(
+    num_leaves: int, data: st.DataObject
+) -> None:
+    def expression(cuts: list[int]) -> object:
+        def add(left: object, right: object) -> object:
+            return (left, right)
+
+        whole = PartialSums[object](num_leaves, add)
+        ends = [0, *sorted(cuts), num_leaves]
+        for start, end in pairwise(ends):
+            part = PartialSums[object](num_leaves, add)
+            for leaf in range(start, end):
+                part.push(Node(0, leaf), leaf)
+            assert [node for node, _ in part.nodes] == roots_over(range(start, end), num_leaves)
+            for node, value in part.nodes:
+                whole.push(node, value)
+        return whole.total
+
+    cuts = data.draw(st.lists(st.integers(0, num_leaves), max_size=6))
+    assert expression(cuts) == expression([])
+
+
+@given(st.integers(1, 64), st.integers(1, 9))
+def test_every_leaf_is_added_once_and_partial_sums_are_few(num_leaves: int, world: int) -> None:
+    sums = PartialSums[tuple[int, ...]](num_leaves, lambda left, right: left + right)
+    for leaf in range(num_leaves):
+        sums.push(Node(0, leaf), (leaf,))
+    assert sums.total == tuple(range(num_leaves))
+    shares = [batches.slices_of_rank(rank, world, num_leaves) for rank in range(world)]
+    assert [leaf for share in shares for leaf in share] == list(range(num_leaves))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    most = 2 * max(1, num_leaves.bit_length())
+    assert all(len(roots_over(share, num_leaves)) <= most for share in shares)

@@ -113,6 +113,21 @@ def test_two_ranks_give_the_loss_curve_of_one(
     assert model.summary == undisturbed[1].summary
 
 
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_exact_weights_are_bitwise_the_same_on_one_two_three_and_five_workers(
+    encoder: Path, inputs: Inputs, tmp_path: Path, precision: str
+) -> None:
+    spec = spec_for(encoder, exact=True, virtual_ranks=5, epochs=1, precision=precision)
+    found = {}
+    for world in (1, 2, 3, 5):
+        run = FolderRun(tmp_path / str(world), inputs, num_workers=world)
+        model = run.run(spec)["model"]
+        assert len(pids(run)) == world
+        found[world] = (model.version, losses(run))
+    assert len({version for version, _ in found.values()}) == 1
+    assert found[1] == found[2] == found[3] == found[5]
+
+
 def test_smaller_pieces_of_each_batch_give_the_same_loss_curve(
     encoder: Path, inputs: Inputs, tmp_path: Path
 ) -> None:

@@ -27,7 +27,9 @@ class Stage:
     ``version`` is part of the cache key: raise it when the same Spec gives another result.
     ``fingerprint`` returns a hash of what the Spec reads from outside the catalog (files,
     databases); None from it means that the result must never be taken from the cache.
-    A ``coordinator`` waits for child runs and takes no slot of the pool.
+    A ``coordinator`` waits for child runs and takes no slot of the pool. An ``elastic`` stage goes
+    on with another number of workers at the cost of a moment, so its runs grow and shrink while
+    they work; the function returns how many workers a Spec finds work for at most.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Stage:
     version: int = 1
     coordinator: bool = False
     fingerprint: Callable[[Any], str | None] | None = None
+    elastic: Callable[[Any], int] | None = None
 
 
 def stage(
@@ -47,6 +50,7 @@ def stage(
     version: int = 1,
     coordinator: bool = False,
     fingerprint: Callable[[Any], str | None] | None = None,
+    elastic: Callable[[Any], int] | None = None,
 ) -> Callable[[StageFunction], StageFunction]:
     """Declare a function ``(spec: XSpec, run: RunContext) -> XOutputs`` as a stage.
 
@@ -65,6 +69,7 @@ def stage(
             version=version,
             coordinator=coordinator,
             fingerprint=fingerprint,
+            elastic=elastic,
         )
         function.stage = definition  # type: ignore[attr-defined]
         return function

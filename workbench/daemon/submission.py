@@ -14,7 +14,7 @@ from workbench.core.artifact import Artifact
 from workbench.core.errors import ResourceError, SpecError
 from workbench.core.registry import Stage, load_stage
 from workbench.core.spec import Spec
-from workbench.core.workers import DEFAULT_WORKERS, Workers, parse_workers
+from workbench.core.workers import DEFAULT_WORKERS, MOST_WORKERS, Workers, parse_workers
 from workbench.daemon.request import between, required
 from workbench.queue.store import RunStore
 from workbench.queue.submissions import Submission
@@ -37,12 +37,15 @@ def make_submission(store: RunStore, request: dict[str, Any], num_slots: int) ->
     if not stage.coordinator:
         _refuse_what_never_starts(workers, num_slots)
     spec = resolve(store, stage.spec.parse(required({"spec": {}, **request}, "spec", dict)))
+    workers, note = _of_use(workers, stage, spec)
     return Submission(
         run_id=run_id,
         stage=stage.name,
         spec=spec.canonical_json(),
         cache_key=cache_key(stage, spec),
         coordinator=stage.coordinator,
+        elastic=stage.elastic is not None,
+        note=note,
         parent_run_id=None if parent is None else _run_id(parent, "parent_run_id"),
         priority=_whole({"priority": 0, **request}, "priority", -100, 100),
         workers=workers,
@@ -84,6 +87,15 @@ def cache_key(stage: Stage, spec: Spec) -> str | None:
         outside = fingerprint
     parts = [stage.name, stage.version, spec.canonical_json(), outside]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _of_use(wished: Workers, stage: Stage, spec: Spec) -> tuple[Workers, str]:
+    """Return for how many workers there is work, and what to tell of it if that is fewer."""
+    most = wished.most if stage.elastic is None else stage.elastic(spec)
+    workers = Workers(min(wished.least, most), min(wished.most, most))
+    if wished.least <= most and (wished.most <= most or wished.most == MOST_WORKERS):
+        return workers, ""
+    return workers, f"There is work for {most} workers at most: {wished.wish} became {workers}"
 
 
 def _refuse_other_version(version: object) -> None:

@@ -22,7 +22,7 @@ from workbench.pool.holdings import HOME, agent_of
 from workbench.queue.entitlements import limits_of
 from workbench.queue.policy.scheduler import Standing
 from workbench.queue.policy.size import Demand
-from workbench.queue.policy.values import Preempt, Start, WaitingRun
+from workbench.queue.policy.values import Preempt, Resize, Start, WaitingRun
 from workbench.queue.states import RunState
 from workbench.queue.store import RunStore
 
@@ -187,11 +187,11 @@ class Dispatcher:
         for decision in self._allocation.decide(
             waiting, self._stopping(active), self._agents.slots(), self._num_slots()
         ):
-            if isinstance(decision, Preempt):
-                self._store.preempt(decision.run_id, f"gives way to run {decision.for_run}")
-                has_changed = True
-            else:
+            if isinstance(decision, Start):
                 has_changed = self._begin(decision) or has_changed
+            else:
+                self._store.preempt(decision.run_id, _why(decision))
+                has_changed = True
         if has_changed:
             self._announce()
         return bool(waiting)
@@ -291,6 +291,15 @@ class Dispatcher:
             if now - attempt.stop_asked_at >= patience:
                 self._agents.kill(attempt.key)
                 self._announce()
+
+
+def _why(decision: Preempt | Resize) -> str:
+    """Return why a run shall stop, as its journal tells."""
+    if isinstance(decision, Preempt):
+        return f"gives way to run {decision.for_run}"
+    if decision.for_run:
+        return f"gives workers to run {decision.for_run}"
+    return f"grows to {decision.width} workers"
 
 
 def _shall_stop(run: dict[str, Any]) -> bool:

@@ -98,6 +98,7 @@ def notebook(spec: NotebookSpec, run: RunContext) -> NotebookOutputs:
             parameters={**spec.parameters, **options},
             kernel_name="python3",
             progress_bar=False,
+            kernel_manager_class="workbench.pipeline.kernel.RunKernelManager",
             cwd=str(run.folder),
         )
     except papermill.PapermillExecutionError as error:

@@ -23,7 +23,7 @@ from workbench.queue.tables import ATTEMPTS, CHECKPOINTS, RUNS
 PLACEMENT = (
     RUNS.c.run_id, RUNS.c.position, RUNS.c.priority, RUNS.c.coordinator, RUNS.c.least_workers,
     RUNS.c.workers, RUNS.c.project, RUNS.c.submitted_by, RUNS.c.submitted_at, RUNS.c.term,
-    RUNS.c.parent_run_id,
+    RUNS.c.parent_run_id, RUNS.c.elastic,
 )  # fmt: skip
 
 
@@ -177,7 +177,7 @@ def waiting_run(row: Any, now: float) -> WaitingRun:
     group = Group(row.project, row.submitted_by)
     return WaitingRun(
         row.run_id, row.position, row.priority, least, most, group, patience,
-        is_child=row.parent_run_id is not None,
+        is_child=row.parent_run_id is not None, elastic=row.elastic,
     )  # fmt: skip
 
 

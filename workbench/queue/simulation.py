@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.queue.policy.scheduler import Scheduler
-from workbench.queue.policy.values import Group, Limits, Preempt, Start, WaitingRun
+from workbench.queue.policy.values import Group, Limits, Start, WaitingRun
 
 
 @dataclass(frozen=True)
@@ -168,13 +168,11 @@ class Simulation:
         self._num_decisions += len(decisions)
         for decision in decisions:
             life = self._lives[decision.run_id]
-            if isinstance(decision, Preempt):
-                self._num_preempted += 1
-                self._plan(
-                    self._now + self._pool.stop_seconds, "stopped", life.run.run_id, life.term
-                )
-            else:
+            if isinstance(decision, Start):
                 self._begin(life, decision)
+                continue
+            self._num_preempted += 1
+            self._plan(self._now + self._pool.stop_seconds, "stopped", life.run.run_id, life.term)
 
     def _begin(self, life: _Life, start: Start) -> None:
         life.begin(self._now, start.slots)

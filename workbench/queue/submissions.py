@@ -29,6 +29,8 @@ class Submission:
     workers: Workers = field(default_factory=lambda: parse_workers(DEFAULT_WORKERS))
     submitted_by: str = ""
     project: str = "default"
+    elastic: bool = False  # its slots may change while it works
+    note: str = ""  # for the first line of its journal
 
 
 def take_in(connection: sa.Connection, submission: Submission, outcomes: Outcomes) -> Any:
@@ -65,7 +67,7 @@ def _insert(connection: sa.Connection, submission: Submission) -> None:
     connection.execute(
         sa.insert(RUNS).values(
             **{
-                **submission.__dict__,
+                **{k: v for k, v in submission.__dict__.items() if k != "note"},
                 **_bounds(submission.workers),
                 **_inherited(connection, submission),
             },
@@ -79,6 +81,8 @@ def _insert(connection: sa.Connection, submission: Submission) -> None:
         )
     )
     note_event(connection, submission.run_id, "state", {"state": RunState.WAITING})
+    if submission.note:
+        note_event(connection, submission.run_id, "log", {"message": submission.note})
 
 
 def _inherited(connection: sa.Connection, submission: Submission) -> dict[str, Any]:

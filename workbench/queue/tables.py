@@ -36,6 +36,8 @@ RUNS = sa.Table(
     sa.Column("project", sa.String(120), nullable=False, server_default="default"),
     # Fewest slots it starts with: as many as ``workers``, unless it asked for a range.
     sa.Column("least_workers", sa.Integer, nullable=False, server_default="1"),
+    # Whether it may be given more or fewer slots while it works.
+    sa.Column("elastic", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Index("runs_by_state", "state"),
     sa.Index("runs_by_parent", "parent_run_id"),
 )

@@ -2,7 +2,7 @@
 
 A step's *global batch* is cut into a fixed number of slices; ranks share the slices. As the slices
 (and the dropout masks drawn for each) do not depend on how many ranks there are, neither does the
-result, beyond the rounding of one sum.
+result, beyond the rounding of one sum; ``workbench.train.reduction`` can take that away, too.
 """
 
 from __future__ import annotations
@@ -43,13 +43,15 @@ def epoch_batches(
     return [batches[number] for number in random.permutation(len(batches))]
 
 
-def num_slices(batch_size: int, num_shrinks: int = 0) -> int:
+def num_slices(batch_size: int, virtual_ranks: int | None = None, num_shrinks: int = 0) -> int:
     """Return into how many slices a global batch is cut; more ranks find no work in it.
+
+    Without a wish (``virtual_ranks``), slices have about 16 rows.
 
     Each shrink, after a gang that ran out of memory, halves what is in memory at once: there are
     twice as many slices. The global batch, and its loss, are the same.
     """
-    count = max(_FEWEST_SLICES, batch_size // _ROWS_IN_SLICE)
+    count = virtual_ranks or max(_FEWEST_SLICES, batch_size // _ROWS_IN_SLICE)
     return max(count, min(count << num_shrinks, batch_size))
 
 
@@ -62,8 +64,11 @@ def slice_batch(batch: Rows, number: int, count: int) -> Rows:
 
 
 def slices_of_rank(rank: int, world: int, count: int) -> range:
-    """Return which of ``count`` slices a rank works on; together the ranks work on each once."""
-    return range(rank, count, world)
+    """Return which of ``count`` slices a rank works on: as many as others, or one more.
+
+    Together the ranks work on each slice once; those of one rank are consecutive.
+    """
+    return range(count * rank // world, count * (rank + 1) // world)
 
 
 def slice_seed(seed: int, step: int, number: int) -> int:

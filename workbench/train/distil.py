@@ -15,7 +15,7 @@ from workbench.core.spec import ArtifactName, DatasetRef, ModelRef, Spec, option
 from workbench.models.folder import CONFIG, TOKENIZER, labels_of, max_tokens_of, read_json
 from workbench.models.text_encoder import TextEncoder
 from workbench.train.labelled import LabelledTexts, read_transfer
-from workbench.train.options import FitJob, FitOptions, ScoreJob, Teaching
+from workbench.train.options import FitJob, FitOptions, ScoreJob, Teaching, most_workers
 from workbench.train.prepare import prepare, save_fitted
 from workbench.train.student import make_student
 from workbench.train.supervise import fit, score
@@ -80,7 +80,7 @@ class DistilOutputs(Outputs):
     model: Draft
 
 
-@stage(title="Distil", version=1)
+@stage(title="Distil", version=2, elastic=most_workers)
 def distil(spec: DistilSpec, run: RunContext) -> DistilOutputs:
     """Train a smaller classifier to answer as a larger one does, on texts with or without labels.
 

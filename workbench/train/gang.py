@@ -32,12 +32,16 @@ class Gang:
     """Ranks at work; leaving the ``with`` block ends those that still run."""
 
     def __init__(
-        self, kind: Literal["fit", "score"], job: Path, world: int, run: RunContext
+        self, kind: Literal["fit", "score"], job: Path, world: int, threads: int, run: RunContext
     ) -> None:
-        """Prepare a gang; ``job`` is a file in the folder of this attempt, made for it alone."""
+        """Prepare a gang; ``job`` is a file in the folder of this attempt, made for it alone.
+
+        Each of the ``world`` ranks computes with so many threads.
+        """
         self._kind = kind
         self._job = job
         self._world = world
+        self._threads = threads
         self._run = run
         self._hosts: list[HostRanks] = []
         self._others = ExitStack()
@@ -113,7 +117,7 @@ class Gang:
             host: [
                 {
                     "kind": self._kind, "job": str(self._job), "rank": rank, "world": self._world,
-                    "threads": self._run.threads_per_worker, "store": store,
+                    "threads": self._threads, "store": store,
                     "slot": self._run.slots[rank],
                 }
                 for rank in ranks

@@ -17,10 +17,11 @@ from workbench.models.folder import read_json
 from workbench.models.text_encoder import length_batches
 from workbench.tasks.metrics import accuracy_of, macro_recall_of
 from workbench.train import batches
-from workbench.train.loss import Loss
+from workbench.train.loss import Loss, Totals
 from workbench.train.options import FitJob
 from workbench.train.parameters import FlatParameters
 from workbench.train.ranks import Ranks, Reporter
+from workbench.train.reduction import ExactReduction, QuickReduction
 from workbench.train.state import Place, best_key, read_state, state_key, write_state
 from workbench.train.token_set import TokenSet, open_token_set
 
@@ -37,9 +38,11 @@ class Fit:
         self._train_set = open_token_set(job.train_set)
         self._model: Any = _open_model(job)
         self._pad_id = int(self._model.config.pad_token_id or 0)
-        self._weights = FlatParameters(self._model)
+        most_tokens = job.options.batch_size * job.max_tokens
+        self._weights = FlatParameters(self._model, most_tokens)
         self._optimiser = _optimiser(self._weights, job)
         self._loss = Loss(job, self._train_set.labels)
+        self._reduction = ExactReduction(ranks) if job.options.exact else QuickReduction(ranks)
         self._place = Place()
         if job.resume_from:
             self._place = read_state(job.resume_from, self._weights, self._optimiser)
@@ -93,10 +96,7 @@ class Fit:
         batch = self._batch()
         tokens = torch.from_numpy(self._train_set.tokens_in(batch))
         self._weights.open_step(tokens)
-        loss = self._backward(batch)
-        self._weights.extra[0] = loss
-        self._weights.extra[1] = float((self._job.work / "stop").exists())
-        self._exchange()
+        self._gather(batch)
         self._check_loss(float(self._weights.extra[0]))
         self._set_learning_rate()
         self._weights.update(self._optimiser, tokens)
@@ -112,36 +112,33 @@ class Fit:
             self._epoch_batches = (epoch, order)
         return self._epoch_batches[1][index]
 
-    def _backward(self, batch: batches.Rows) -> float:
-        """Gather the gradients of this rank's slices; return their part of the loss."""
+    def _gather(self, batch: batches.Rows) -> None:
+        """Gather the gradients, the loss, and whether somebody wants to stop, over all ranks."""
         totals = self._loss.totals(batch)
         options = self._job.options
-        count = batches.num_slices(options.batch_size, self._job.num_shrinks)
-        total = 0.0
+        count = batches.num_slices(options.batch_size, options.virtual_ranks, self._job.num_shrinks)
         self._model.train()
-        with self._autocast():
-            for number in batches.slices_of_rank(self._ranks.rank, self._ranks.world, count):
+        shall_stop = float((self._job.work / "stop").exists())
+        with self._autocast():  # around all slices: weights are cast once
+            for number in self._reduction.over(self._weights.exchange, count):
+                self._weights.extra[1] += shall_stop
                 rows = batches.slice_batch(batch, number, count)
-                if len(rows) == 0:
-                    continue
-                torch.manual_seed(batches.slice_seed(options.seed, self._place.step, number))
-                inputs = _tensors(self._train_set, rows, self._pad_id)
-                output = self._model(**inputs, output_hidden_states=self._loss.needs_hidden)
-                loss = self._loss(output, inputs["attention_mask"], rows, totals)
-                loss.backward()  # type: ignore[no-untyped-call]
-                total += float(loss.detach())
-        return total
+                if len(rows):
+                    torch.manual_seed(batches.slice_seed(options.seed, self._place.step, number))
+                    self._weights.extra[0] += self._backward(rows, totals)
+
+    def _backward(self, rows: batches.Rows, totals: Totals) -> float:
+        """Add the gradients of one slice to those gathered; return its part of the loss."""
+        inputs = _tensors(self._train_set, rows, self._pad_id)
+        output = self._model(**inputs, output_hidden_states=self._loss.needs_hidden)
+        loss = self._loss(output, inputs["attention_mask"], rows, totals)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self._job.options.precision == "bf16":
             return torch.autocast("cpu", torch.bfloat16)
         return contextlib.nullcontext()
-
-    def _exchange(self) -> None:
-        rows = self._weights.embedding.rows
-        assert rows is not None and rows.grad is not None
-        self._ranks.sum(self._weights.exchange)
-        self._ranks.sum(rows.grad)
 
     def _check_loss(self, loss: float) -> None:
         if not math.isfinite(loss):

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from workbench.core.spec import Spec, option
+from workbench.train.batches import num_slices
 
 ClassWeights = Literal["none", "balanced", "sqrt"]
 Precision = Literal["float32", "bf16"]
@@ -49,6 +50,16 @@ class FitOptions(Spec):
         0, title="Seed", help="The same seed, data and settings give the same weights.",
         group="Training", ge=0, lt=2**31,
     )  # fmt: skip
+    virtual_ranks: int | None = option(
+        None, title="Virtual ranks", help="Into how many pieces each batch is cut, whatever the "
+        "number of workers; more workers than pieces find no work. Of about 16 records when empty.",
+        group="Workers", ge=1, le=1024,
+    )  # fmt: skip
+    exact: bool = option(
+        False, title="Exact", help="Weights are bitwise the same however many workers there are "
+        "and however often that changes; otherwise sums are rounded in another order.",
+        group="Workers",
+    )  # fmt: skip
     evaluate_every: int = option(
         1, title="Evaluate every", help="Epochs between two looks at the validation set.",
         unit="epochs", group="Validation", ge=1,
@@ -66,6 +77,11 @@ class FitOptions(Spec):
     def of(cls, spec: FitOptions) -> FitOptions:
         """Return the options alone, of a Spec that has them among other fields."""
         return FitOptions(**{name: getattr(spec, name) for name in FitOptions.model_fields})
+
+
+def most_workers(options: FitOptions) -> int:
+    """Return how many workers find work in each batch."""
+    return num_slices(options.batch_size, options.virtual_ranks)
 
 
 class Teaching(BaseModel):

@@ -16,6 +16,8 @@ from torch.nn import functional  # noqa: TID253
 
 Named = list[tuple[str, nn.Parameter]]
 
+_NUM_EXTRA = 2  # the loss and the wish to stop, which travel with the gradients
+
 
 class TouchedRows(nn.Module):
     """A word embedding of which a step opens only the rows that it reads."""
@@ -29,11 +31,11 @@ class TouchedRows(nn.Module):
         self._padding = table.padding_idx
         self._padding_row: int | None = None
 
-    def open(self, tokens: torch.Tensor) -> None:
-        """Make a leaf of these rows (sorted, distinct token ids), in which gradients gather."""
+    def open(self, tokens: torch.Tensor, gradient: torch.Tensor) -> None:
+        """Make a leaf of these rows (sorted, distinct token ids); its gradient gathers there."""
         self._positions[tokens] = torch.arange(len(tokens))
         self.rows = self.weight.detach()[tokens].requires_grad_()
-        self.rows.grad = torch.zeros_like(self.rows)
+        self.rows.grad = gradient
         self._padding_row = self._row_of_padding(tokens)
 
     def _row_of_padding(self, tokens: torch.Tensor) -> int | None:
@@ -60,18 +62,23 @@ class FlatParameters:
     The model's own parameters become views of them, their gradients views of one buffer.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, most_tokens: int) -> None:
+        """Take over a model; a step reads at most ``most_tokens`` tokens."""
         self.embedding = TouchedRows(model.get_input_embeddings())
         model.set_input_embeddings(self.embedding)
         dense = [(n, p) for n, p in model.named_parameters() if p is not self.embedding.weight]
         decayed = [(n, p) for n, p in dense if p.ndim > 1]
         others = [(n, p) for n, p in dense if p.ndim <= 1]  # biases and layer norms
         sizes = [_size(decayed), _size(others)]
-        # Two more numbers travel with the gradients: the loss and the wish to stop.
-        self.exchange = torch.zeros(sum(sizes) + 2)
-        self.extra = self.exchange[-2:]
-        self.gradients = self.exchange[:-2]
-        gradients = torch.split(self.gradients, sizes)
+        # One buffer for all that travels between ranks: the gradients, two more numbers, and as
+        # many rows of word embeddings as a step reads.
+        self._num_dense = sum(sizes)
+        self._width = self.embedding.weight.shape[1]
+        most_rows = min(most_tokens, len(self.embedding.weight))
+        self._buffer = torch.zeros(self._num_dense + _NUM_EXTRA + most_rows * self._width)
+        self.exchange = self._buffer
+        self.extra = self._buffer[self._num_dense : self._num_dense + _NUM_EXTRA]
+        gradients = torch.split(self._buffer[: self._num_dense], sizes)
         self.decayed = _flatten(decayed, gradients[0])
         self.others = _flatten(others, gradients[1])
         self.table = nn.Parameter(self.embedding.weight.detach().clone())
@@ -83,9 +90,11 @@ class FlatParameters:
         yield from (("decayed", self.decayed), ("others", self.others), ("table", self.table))
 
     def open_step(self, tokens: torch.Tensor) -> None:
-        """Prepare a step that reads these tokens: gradients are zero."""
-        self.exchange.zero_()
-        self.embedding.open(tokens)
+        """Prepare a step that reads these tokens: what it gathers will be in ``exchange``."""
+        begin = self._num_dense + _NUM_EXTRA
+        end = begin + len(tokens) * self._width
+        self.exchange = self._buffer[:end]
+        self.embedding.open(tokens, self._buffer[begin:end].view(-1, self._width))
 
     def update(self, optimiser: torch.optim.Optimizer, tokens: torch.Tensor) -> None:
         """Take a step along the gathered gradients."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -54,12 +56,46 @@ class Ranks:
         Raises:
             PeerLost: a rank died.
         """
-        if self.world == 1:
-            return
-        try:
-            dist.all_reduce(tensor)
-        except RuntimeError as error:
-            raise PeerLost(str(error)) from error
+        if self.world > 1:
+            with _told_as_lost():
+                dist.all_reduce(tensor)
+
+    def swap(self, parts: torch.Tensor, num_rows: list[int]) -> torch.Tensor:
+        """Send ``parts[r]`` ([rows, width]) to rank r; return what the others sent to this one.
+
+        ``num_rows`` has how many rows each rank sends to every other; theirs are returned in the
+        order of the ranks, [sum of num_rows, width].
+
+        Raises:
+            PeerLost: a rank died.
+        """
+        width = parts.shape[-1]
+        received = parts.new_empty(sum(num_rows), width)
+        with _told_as_lost():
+            dist.all_to_all_single(
+                received.view(-1), parts.reshape(-1),
+                [rows * width for rows in num_rows], [parts[0].numel()] * self.world,
+            )  # fmt: skip
+        return received
+
+    def gather(self, part: torch.Tensor) -> torch.Tensor:
+        """Return the parts of all ranks, [world, *shape of a part].
+
+        Raises:
+            PeerLost: a rank died.
+        """
+        gathered = part.new_empty(self.world, *part.shape)
+        with _told_as_lost():
+            dist.all_gather(list(gathered), part)
+        return gathered
+
+
+@contextmanager
+def _told_as_lost() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise PeerLost(str(error)) from error
 
 
 def _store(store: str, world: int, meeting: int | None) -> Any:

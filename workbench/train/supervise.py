@@ -12,9 +12,10 @@ from pydantic import BaseModel
 
 from workbench.core.context import RunContext
 from workbench.core.errors import Cause, StageError
+from workbench.models.folder import read_json, write_json
 from workbench.train.batches import num_slices
 from workbench.train.gang import Event, Gang
-from workbench.train.options import FitJob, ScoreJob
+from workbench.train.options import FitJob, ScoreJob, most_workers
 from workbench.train.state import (
     BEST_KEY,
     STEP_KEY,
@@ -59,7 +60,8 @@ def fit(job: FitJob, run: RunContext) -> Fitted:
             }
         )
         if run.num_shrinks:
-            count = num_slices(job.options.batch_size, run.num_shrinks)
+            options = job.options
+            count = num_slices(options.batch_size, options.virtual_ranks, run.num_shrinks)
             run.log(f"Memory was too little: each batch is worked on in {count} pieces now",
                     pieces=count)  # fmt: skip
         relay = _FitRelay(run)
@@ -106,7 +108,7 @@ def _work(job: FitJob | ScoreJob, run: RunContext, hear: Callable[[Event], None]
     world = _world(job, run)
     run.log(f"{world} of {run.num_workers} workers start", world=world)
     start = _Start(world, run)
-    with Gang(kind, job_file, world, run) as gang:
+    with Gang(kind, job_file, world, _threads(job, run), run) as gang:
         for event in gang.events():
             if event["kind"] == "started":
                 facts = {name: event[name] for name in ("rank", "pid", "forked")}
@@ -142,8 +144,21 @@ class _Start:
 def _world(job: FitJob | ScoreJob, run: RunContext) -> int:
     """Return how many ranks find work."""
     if isinstance(job, FitJob):
-        return min(run.num_workers, num_slices(job.options.batch_size))
+        return min(run.num_workers, most_workers(job.options))
     return run.num_workers
+
+
+def _threads(job: FitJob | ScoreJob, run: RunContext) -> int:
+    """Return the threads of a rank: where each bit counts, as many as in the first attempt.
+
+    How a product of matrices is cut for threads decides in which order its parts are added.
+    """
+    if not (isinstance(job, FitJob) and job.options.exact):
+        return run.threads_per_worker
+    noted = run.folder / "threads.json"
+    if not noted.exists():
+        write_json(noted, {"threads": run.threads_per_worker})
+    return int(read_json(noted)["threads"])
 
 
 def _fresh_folder(run: RunContext, kind: str) -> Path:

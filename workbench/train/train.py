@@ -11,7 +11,7 @@ from workbench.core.spec import ArtifactName, DatasetRef, ModelSource, Spec, opt
 from workbench.models.folder import CONFIG, read_json
 from workbench.models.resolve import fingerprint_model, resolve_model
 from workbench.train.labelled import read_labelled
-from workbench.train.options import FitJob, FitOptions
+from workbench.train.options import FitJob, FitOptions, most_workers
 from workbench.train.prepare import prepare, save_fitted
 from workbench.train.supervise import fit
 
@@ -50,7 +50,10 @@ class TrainOutputs(Outputs):
     model: Draft
 
 
-@stage(title="Train", version=2, fingerprint=lambda spec: fingerprint_model(spec.model))
+@stage(
+    title="Train", version=3, fingerprint=lambda spec: fingerprint_model(spec.model),
+    elastic=most_workers,
+)  # fmt: skip
 def train(spec: TrainSpec, run: RunContext) -> TrainOutputs:
     """Fine-tune a pre-trained encoder on labelled records into a classifier.
 

@@ -16,11 +16,12 @@ from workbench.queue.policy.values import (
     Limits,
     PlacedRun,
     Preempt,
+    Resize,
     Start,
     WaitingRun,
     level_of,
 )
-from workbench.queue.policy.victims import choose_victims
+from workbench.queue.policy.victims import choose_victims, width_of
 
 _RECLAIM_PAUSE_SECONDS = 1.0  # between two looks for somebody with more than its share
 _SWAP_PAUSE_SECONDS = 1.0  # between two looks for who might give way to his own more urgent run
@@ -32,6 +33,8 @@ _Key = TypeVar("_Key")
 MOST_COORDINATORS = 16
 LOOK_AHEAD = 20  # runs that are looked at, behind one that waits for slots, for some that fit
 RECLAIM_SECONDS = 30.0  # before who has less than its share takes slots from who has more
+GROW_SECONDS = 3.0  # that slots are free and wanted by nobody before a run at work grows into them
+STEADY_SECONDS = 10.0  # that a run works before it grows: each time costs it about half a second
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,9 @@ class Scheduler:
     wait), fair share by project and by user in it, age. A run gets all its slots or none. The first
     that does not find enough of them holds the *reservation*: those behind it may borrow what is
     free meanwhile, and give it back as soon as that suffices. More urgent runs have less urgent
-    ones give way; so have those with less than their share, after a while, ones with more.
+    ones give way; so have those with less than their share, after a while, ones with more. Runs
+    that can be resized give up, for whoever is as urgent, what they can do without; they grow into
+    what nobody wants.
 
     All times are seconds of one clock that never jumps; who calls says what it shows.
     """
@@ -60,6 +65,8 @@ class Scheduler:
         self._line = Line(self._shares)
         self._slots = FreeSlots()
         self._placed: dict[str, PlacedRun] = {}
+        self._elastic: dict[str, PlacedRun] = {}  # of those
+        self._unwanted_since: float | None = None  # since when slots are free for nobody
         self._coordinators: dict[str, WaitingRun] = {}
         self._working_coordinators: set[str] = set()  # those that nobody else waits for
         # Slots of runs that were not asked to stop, and of those that were.
@@ -122,7 +129,7 @@ class Scheduler:
         """Note that a running run has made a checkpoint."""
         placed = self._placed.get(run_id)
         if placed is not None:
-            self._placed[run_id] = replace(placed, saved_at=now)
+            self._hold(replace(placed, saved_at=now))
 
     def stopping(self, run_id: str, *, is_so: bool = True) -> None:
         """Note that a running run was asked to stop by somebody, or shall go on after all."""
@@ -140,6 +147,7 @@ class Scheduler:
         """Take back the slots of a run that does not run any more; return what patience it has."""
         self._working_coordinators.discard(run_id)
         placed = self._placed.pop(run_id, None)
+        self._elastic.pop(run_id, None)
         if placed is None:
             return 0.0
         self._shares.at(now)
@@ -163,6 +171,7 @@ class Scheduler:
         if turn.reserved is None:
             self._reserve(None)
             self._widen(turn)
+        turn.victims += self._grow(turn)
         turn.victims += self._swap_within_quotas(now)
         decisions += turn.victims
         decisions += [self._start(run, width, now) for run, width in turn.starts.values()]
@@ -203,10 +212,11 @@ class Scheduler:
 
     def look_again_at(self, now: float) -> float | None:
         """Return when ``decide`` may find something although nothing has happened; None: never."""
-        if self._reserved is None or self._reserved not in self._line:
-            return None
-        moment = max(self._line.since(self._reserved) + RECLAIM_SECONDS, self._reclaims_at)
-        return moment if moment > now else None
+        moments = [self._grows_at()]
+        if self._reserved is not None and self._reserved in self._line:
+            since = self._line.since(self._reserved)
+            moments.append(max(since + RECLAIM_SECONDS, self._reclaims_at))
+        return min((m for m in moments if m is not None and m > now), default=None)
 
     def _turns(self, now: float) -> Iterator[WaitingRun]:
         """Yield who has a turn: who holds the reservation stays first.
@@ -255,25 +265,57 @@ class Scheduler:
         """Have others give way, and set aside what is free once that suffices."""
         missing = need - turn.free - self._coming
         if missing > 0:
-            for victim in self._victims(run, need, missing, turn.now):
-                turn.victims.append(Preempt(victim.run.run_id, run.run_id))
-                self.stopping(victim.run.run_id)
+            turn.victims += self._give_way(run, need, missing, turn.now)
         if need <= turn.free + self._coming:
             turn.held_back = max(0, need - self._coming)
         else:
             turn.is_lending = True
 
-    def _victims(self, run: WaitingRun, need: int, missing: int, now: float) -> list[PlacedRun]:
-        """Choose who gives way: who borrowed, who is less urgent, who has more than its share."""
+    def _give_way(
+        self, run: WaitingRun, need: int, missing: int, now: float
+    ) -> list[Preempt | Resize]:
+        """Have others give way: who borrowed, then who can do with less, then who must."""
         run = self._line.get(run.run_id, now)
-        level = level_of(run.priority, run.patience)
         lent = [self._placed[run_id] for run_id in self._borrowed]
         lent = [placed for placed in lent if not placed.stopping]
+        chosen = self._spared(run, lent, missing, now)
+        if not chosen:
+            victims = self._victims(run, lent, need, missing, now)
+            chosen = [Preempt(victim.run.run_id, run.run_id) for victim in victims]
+        for decision in chosen:
+            self.stopping(decision.run_id)
+        return chosen
+
+    def _spared(
+        self, run: WaitingRun, lent: list[PlacedRun], missing: int, now: float
+    ) -> list[Preempt | Resize]:
+        """Choose who gives up what it can do without; nobody if that does not suffice."""
+        level = level_of(run.priority, run.patience)
+        spare = [
+            placed for placed in self._elastic.values()
+            if placed.surplus and not placed.stopping and placed.level(now) <= level
+            and placed.run.run_id not in self._borrowed
+        ]  # fmt: skip
+
+        def gives(placed: PlacedRun) -> int:
+            is_lent = placed.run.run_id in self._borrowed
+            return width_of(placed) if is_lent else placed.surplus
+
+        return [
+            Preempt(placed.run.run_id, run.run_id) if placed.run.run_id in self._borrowed
+            else Resize(placed.run.run_id, max(1, placed.run.least), run.run_id)
+            for placed in choose_victims([*lent, *spare], missing, self._borrowed, now, gives)
+        ]  # fmt: skip
+
+    def _victims(
+        self, run: WaitingRun, lent: list[PlacedRun], need: int, missing: int, now: float
+    ) -> list[PlacedRun]:
+        """Choose among who borrowed, who is less urgent, and who has more than its share."""
+        level = level_of(run.priority, run.patience)
         givers = self._givers(run, need, missing, now)
         least_urgent = min(self._held_at_priority, default=run.priority)
-        suffices = sum(len(placed.slots) for placed in lent) >= missing  # and they go first
-        if suffices or (least_urgent >= run.priority and not givers):
-            return choose_victims(lent, missing, self._borrowed, now)
+        if least_urgent >= run.priority and not givers:
+            return []
         others = (
             placed for placed in self._placed.values()
             if not placed.stopping and placed.run.run_id not in self._borrowed and (
@@ -324,6 +366,36 @@ class Scheduler:
                 turn.free -= extra
                 self._change(run.group, extra)
 
+    def _grow(self, turn: _Turn) -> list[Resize]:
+        """Let one run at work grow into slots that have been free for a while."""
+        if turn.reserved is not None or turn.free <= 0 or self._coming:
+            self._unwanted_since = None
+            return []
+        if self._unwanted_since is None:
+            self._unwanted_since = turn.now
+        if turn.now - self._unwanted_since + _INSTANT < GROW_SECONDS:
+            return []
+        steady = turn.now - STEADY_SECONDS + _INSTANT
+        able = [p for p in self._elastic.values() if p.can_grow and p.started_at <= steady]
+        able.sort(key=lambda p: (-p.level(turn.now), len(p.slots), p.run.position))
+        for placed in able:
+            room = self._shares.room(placed.run.group)
+            extra = min(placed.run.most - len(placed.slots), turn.free)
+            extra = extra if room is None else min(extra, room)
+            if extra > 0:
+                self.stopping(placed.run.run_id)
+                return [Resize(placed.run.run_id, len(placed.slots) + extra)]
+        return []
+
+    def _grows_at(self) -> float | None:
+        """Return when a run at work may grow; None: not before something happens."""
+        if self._unwanted_since is None:
+            return None
+        steady = [p.started_at for p in self._elastic.values() if p.can_grow]
+        if not steady:
+            return None
+        return max(self._unwanted_since + GROW_SECONDS, min(steady) + STEADY_SECONDS)
+
     def _start(self, run: WaitingRun, width: int, now: float) -> Start:
         slots = self._slots.take(width)
         self._note(PlacedRun(run, slots, started_at=now, saved_at=now))
@@ -343,8 +415,13 @@ class Scheduler:
     def _need(self, run: WaitingRun) -> int:
         return max(1, min(run.least, self._pool_size))
 
-    def _note(self, placed: PlacedRun) -> None:
+    def _hold(self, placed: PlacedRun) -> None:
         self._placed[placed.run.run_id] = placed
+        if placed.run.elastic:
+            self._elastic[placed.run.run_id] = placed
+
+    def _note(self, placed: PlacedRun) -> None:
+        self._hold(placed)
         self._count(placed, len(placed.slots))
 
     def _forget(self, placed: PlacedRun) -> None:
@@ -385,7 +462,7 @@ class _Turn:
     looked: int = 0
     reserved: WaitingRun | None = None
     starts: dict[str, tuple[WaitingRun, int]] = field(default_factory=dict)
-    victims: list[Preempt] = field(default_factory=list)
+    victims: list[Preempt | Resize] = field(default_factory=list)
 
     @property
     def is_over(self) -> bool:

@@ -24,7 +24,8 @@ class WaitingRun:
     """A run that could start, with at least ``least`` and at most ``most`` slots.
 
     ``least`` 0 is a coordinator, which takes none. ``patience`` is how many seconds it has waited
-    in all until now, less those that it has run. Somebody waits for a run that ``is_child``.
+    in all until now, less those that it has run. Somebody waits for a run that ``is_child``. One
+    that is ``elastic`` goes on with another number of slots at the cost of a moment.
     """
 
     run_id: str
@@ -35,6 +36,7 @@ class WaitingRun:
     group: Group = NOBODY
     patience: float = 0.0
     is_child: bool = False
+    elastic: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,16 @@ class PlacedRun:
     started_at: float = 0.0
     saved_at: float = 0.0
     stopping: bool = False
+
+    @property
+    def surplus(self) -> int:
+        """Return how many slots it can do without and still go on."""
+        return max(0, len(self.slots) - max(1, self.run.least)) if self.run.elastic else 0
+
+    @property
+    def can_grow(self) -> bool:
+        """Whether it could use more slots."""
+        return self.run.elastic and not self.stopping and len(self.slots) < self.run.most
 
     def level(self, now: float) -> int:
         """Return how urgent it is: what it has waited protects it for as long as it has waited."""
@@ -73,7 +85,19 @@ class Preempt:
     for_run: str = field(default="", compare=False)
 
 
-Decision = Start | Preempt
+@dataclass(frozen=True)
+class Resize:
+    """Ask this run to stop at its next safe point and go on at once with about so many slots.
+
+    It gives the others up for another run, or grows if there is none named.
+    """
+
+    run_id: str
+    width: int
+    for_run: str = ""
+
+
+Decision = Start | Preempt | Resize
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from workbench.queue.policy.values import PlacedRun
 
@@ -15,10 +15,21 @@ def loss_of(placed: PlacedRun, now: float) -> float:
     return len(placed.slots) * max(now - placed.saved_at, 0.0)
 
 
+def width_of(placed: PlacedRun) -> int:
+    """Return how many slots come free when a run stops."""
+    return len(placed.slots)
+
+
 def choose_victims(
-    candidates: Iterable[PlacedRun], missing: int, borrowed: set[str], now: float
+    candidates: Iterable[PlacedRun],
+    missing: int,
+    borrowed: set[str],
+    now: float,
+    gives: Callable[[PlacedRun], int] = width_of,
 ) -> list[PlacedRun]:
     """Choose whom to stop so that ``missing`` slots come free; nobody if it would not suffice.
+
+    ``gives`` says how many of a run's slots others may have then.
 
     Those that only borrowed the slots go first, then the least urgent, and of equals who loses
     least; the youngest where that is equal, too.
@@ -35,11 +46,11 @@ def choose_victims(
         if coming >= missing:
             break
         chosen.append(placed)
-        coming += len(placed.slots)
+        coming += gives(placed)
     if coming < missing:
         return []
     for placed in reversed(chosen):  # a wide one may have made narrower ones needless
-        if coming - len(placed.slots) >= missing:
+        if coming - gives(placed) >= missing:
             chosen.remove(placed)
-            coming -= len(placed.slots)
+            coming -= gives(placed)
     return chosen
