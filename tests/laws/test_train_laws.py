@@ -17,9 +17,9 @@ from workbench.core.spec import Spec
 from workbench.train import batches
 from workbench.train.labelled import class_weights
 from workbench.train.state import stale_keys
+from workbench.train.strategies.tree import Node, PartialSums, roots_over
 from workbench.train.student import kept_layers
 from workbench.train.train import TrainSpec
-from workbench.train.tree import Node, PartialSums, roots_over
 
 lengths = st.lists(st.integers(1, 64), min_size=1, max_size=300).map(np.array)
 
@@ -123,7 +123,7 @@ def test_a_flat_step_over_touched_rows_is_a_plain_adamw_step(tmp_path: Path) -> 
     import torch
 
     from workbench.models.checkpoint import new_classifier
-    from workbench.train.parameters import FlatParameters
+    from workbench.train.strategies.flat_parameters import FlatParameters
 
     encoder = write_encoder(tmp_path / "encoder")
     plain, flat = (new_classifier(encoder, ["a", "b"], seed=0).eval() for _ in range(2))
@@ -150,7 +150,8 @@ def test_a_flat_step_over_touched_rows_is_a_plain_adamw_step(tmp_path: Path) -> 
         weights.open_step(tokens)
         weights.exchange.zero_()
         loss(flat(input_ids=ids, attention_mask=mask).logits, target).backward()
-        weights.update(actual, tokens)
+        with weights.rows_in_table(tokens):
+            actual.step()
     states = plain.state_dict(), flat.state_dict()
     assert list(states[0]) == list(states[1])
     for name in states[0]:

@@ -138,17 +138,29 @@ def save_classifier(
     model: torch.nn.Module, target: Path, tokenizer_from: Path, max_tokens: int
 ) -> None:
     """Write a classifier as a folder that stock transformers opens; the same model, same bytes."""
+    target.mkdir(parents=True, exist_ok=True)
+    save_weights(model, target)
+    save_description(model, target, tokenizer_from, max_tokens)
+
+
+def save_weights(model: torch.nn.Module, target: Path) -> None:
+    """Write a model's weights into a folder."""
     from safetensors.torch import save_file
 
-    target.mkdir(parents=True, exist_ok=True)
     weights = {
         # A copy: parameters that are views of one buffer are no tensors of their own yet.
-        name: tensor.detach().clone().contiguous()
+        name: tensor.detach().cpu().clone().contiguous()
         for name, tensor in model.state_dict().items()
     }
     save_file(weights, target / WEIGHTS, metadata={"format": "pt"})
+
+
+def save_description(
+    model: torch.nn.Module, target: Path, tokenizer_from: Path, max_tokens: int
+) -> None:
+    """Write all of a classifier's folder but its weights."""
     config: Any = model.config
-    config.architectures = [type(model).__name__]
+    config.architectures = [type(model).__name__.removeprefix("FSDP")]
     config.save_pretrained(target)
     told = read_json(target / CONFIG)
     told.pop("_name_or_path", None)  # a path of this machine is no part of the model

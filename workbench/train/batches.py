@@ -2,7 +2,7 @@
 
 A step's *global batch* is cut into a fixed number of slices; ranks share the slices. As the slices
 (and the dropout masks drawn for each) do not depend on how many ranks there are, neither does the
-result, beyond the rounding of one sum; ``workbench.train.reduction`` can take that away, too.
+result, beyond the rounding of one sum; ``strategies/reduction.py`` can take that away, too.
 """
 
 from __future__ import annotations

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 import torch  # noqa: TID253 (only ranks import this module, when work starts)
 
 from workbench.core.errors import Cause, StageError
-from workbench.models.checkpoint import new_classifier, open_classifier, save_classifier
+from workbench.models.checkpoint import (
+    new_classifier,
+    open_classifier,
+    save_description,
+    save_weights,
+)
 from workbench.models.folder import read_json
 from workbench.models.text_encoder import length_batches
 from workbench.tasks.metrics import accuracy_of, macro_recall_of
 from workbench.train import batches
-from workbench.train.loss import Loss, Totals
+from workbench.train.loss import Loss
 from workbench.train.options import FitJob
-from workbench.train.parameters import FlatParameters
 from workbench.train.ranks import Ranks, Reporter
-from workbench.train.reduction import ExactReduction, QuickReduction
-from workbench.train.state import Place, best_key, read_state, state_key, write_state
+from workbench.train.saver import Saver
+from workbench.train.shards import PART_OF_MODEL, read_shards, write_shards
+from workbench.train.state import Place, best_key, read_place
+from workbench.train.step import BatchWork, ModelInputs
+from workbench.train.strategies.make import make_strategy
+from workbench.train.strategies.strategy import Wishes
 from workbench.train.token_set import TokenSet, open_token_set
 
 _REPORT_SECONDS = 0.5
@@ -36,16 +42,15 @@ class Fit:
         self._ranks = ranks
         self._reporter = reporter
         self._train_set = open_token_set(job.train_set)
-        self._model: Any = _open_model(job)
-        self._pad_id = int(self._model.config.pad_token_id or 0)
-        most_tokens = job.options.batch_size * job.max_tokens
-        self._weights = FlatParameters(self._model, most_tokens)
-        self._optimiser = _optimiser(self._weights, job)
-        self._loss = Loss(job, self._train_set.labels)
-        self._reduction = ExactReduction(ranks) if job.options.exact else QuickReduction(ranks)
+        self._model: Any = _open_model(job).to(ranks.device)
+        self._strategy = make_strategy(self._model, job, ranks)
+        self._loss = Loss(job, self._train_set.labels, ranks.device)
+        self._texts = self._inputs_of(self._train_set)
+        self._saver = Saver(job.work, ranks.rank, reporter)
         self._place = Place()
         if job.resume_from:
-            self._place = read_state(job.resume_from, self._weights, self._optimiser)
+            self._place = read_place(job.resume_from)
+            read_shards(job.resume_from, self._strategy.held())
         self._epoch_batches: tuple[int, list[batches.Rows]] = (-1, [])
         self._losses: list[tuple[int, float]] = []
         self._last_report = -math.inf  # the first step is told at once
@@ -68,6 +73,10 @@ class Fit:
     def _num_steps(self) -> int:
         return self._steps_per_epoch * self._job.options.epochs
 
+    def _inputs_of(self, rows: TokenSet) -> ModelInputs:
+        pad_id = int(self._model.config.pad_token_id or 0)
+        return ModelInputs(rows, pad_id, self._ranks.device, self._job.options.precision)
+
     def run(self) -> None:
         """Train to the end, or to the step at which all ranks know that they shall stop.
 
@@ -80,27 +89,37 @@ class Fit:
                 self._evaluate()
             if self._place.step == self._num_steps:
                 return self._finish()
-            shall_stop = self._step()
+            wishes = self._step()
             self._place.step += 1
-            if shall_stop:
+            if wishes.stop:
                 self._report_losses()
-                return self._checkpoint()
-            self._report_often()
+                return self._checkpoint(wait=True)
+            if time.monotonic() - self._last_report >= _REPORT_SECONDS:
+                self._report_losses()
+            if wishes.save:
+                self._checkpoint()
 
     # -- one step ---------------------------------------------------------------------------------
 
-    def _step(self) -> bool:
-        """Learn from one global batch; return whether somebody asked the gang to stop."""
-        if self._place.step in self._job.skipped:
-            return False
-        batch = self._batch()
-        tokens = torch.from_numpy(self._train_set.tokens_in(batch))
-        self._weights.open_step(tokens)
-        self._gather(batch)
-        self._check_loss(float(self._weights.extra[0]))
-        self._set_learning_rate()
-        self._weights.update(self._optimiser, tokens)
-        return bool(self._weights.extra[1] > 0)
+    def _step(self) -> Wishes:
+        """Learn from one global batch; return what some rank wants of all ranks after it."""
+        step, options = self._place.step, self._job.options
+        if step in self._job.skipped:
+            return Wishes(stop=False, save=False)
+        count = batches.num_slices(options.batch_size, options.virtual_ranks, self._job.num_shrinks)
+        work = BatchWork(self._batch(), self._texts, self._loss, options, step, count)
+        found = self._strategy.gather(work, self._wishes())
+        self._check_loss(found.loss)
+        share = batches.learning_rate_share(step, self._num_steps, options.warmup_share)
+        self._strategy.update(options.learning_rate * share, step)
+        return found.wishes
+
+    def _wishes(self) -> Wishes:
+        """Return what this rank wants of all: the ranks hear of it together, with the gradients."""
+        since = time.monotonic() - self._last_checkpoint
+        is_due = self._is_first and since >= self._job.options.checkpoint_seconds
+        is_due = is_due and not self._saver.is_busy
+        return Wishes(stop=(self._job.work / "stop").exists(), save=is_due)
 
     def _batch(self) -> batches.Rows:
         epoch, index = divmod(self._place.step, self._steps_per_epoch)
@@ -111,34 +130,6 @@ class Fit:
             )
             self._epoch_batches = (epoch, order)
         return self._epoch_batches[1][index]
-
-    def _gather(self, batch: batches.Rows) -> None:
-        """Gather the gradients, the loss, and whether somebody wants to stop, over all ranks."""
-        totals = self._loss.totals(batch)
-        options = self._job.options
-        count = batches.num_slices(options.batch_size, options.virtual_ranks, self._job.num_shrinks)
-        self._model.train()
-        shall_stop = float((self._job.work / "stop").exists())
-        with self._autocast():  # around all slices: weights are cast once
-            for number in self._reduction.over(self._weights.exchange, count):
-                self._weights.extra[1] += shall_stop
-                rows = batches.slice_batch(batch, number, count)
-                if len(rows):
-                    torch.manual_seed(batches.slice_seed(options.seed, self._place.step, number))
-                    self._weights.extra[0] += self._backward(rows, totals)
-
-    def _backward(self, rows: batches.Rows, totals: Totals) -> float:
-        """Add the gradients of one slice to those gathered; return its part of the loss."""
-        inputs = _tensors(self._train_set, rows, self._pad_id)
-        output = self._model(**inputs, output_hidden_states=self._loss.needs_hidden)
-        loss = self._loss(output, inputs["attention_mask"], rows, totals)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return float(loss.detach())
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if self._job.options.precision == "bf16":
-            return torch.autocast("cpu", torch.bfloat16)
-        return contextlib.nullcontext()
 
     def _check_loss(self, loss: float) -> None:
         if not math.isfinite(loss):
@@ -151,12 +142,6 @@ class Fit:
                 cause=Cause.NOT_A_NUMBER,
             )
         self._losses.append((self._place.step, loss))
-
-    def _set_learning_rate(self) -> None:
-        options = self._job.options
-        share = batches.learning_rate_share(self._place.step, self._num_steps, options.warmup_share)
-        for group in self._optimiser.param_groups:
-            group["lr"] = options.learning_rate * share
 
     # -- validation -------------------------------------------------------------------------------
 
@@ -192,13 +177,10 @@ class Fit:
         """Count (truth, answer) over all ranks, int64 [num_labels, num_labels + 1]."""
         num_labels = len(self._job.labels)
         counts = torch.zeros(num_labels, num_labels + 1, dtype=torch.int64)
-        self._model.eval()
-        with torch.inference_mode(), self._autocast():
-            for number, part in enumerate(length_batches(rows.lengths)):
-                if number % self._ranks.world != self._ranks.rank:
-                    continue
-                answers = self._model(**_tensors(rows, part, self._pad_id)).logits.argmax(-1)
-                np.add.at(counts.numpy(), (rows.labels[part], answers.numpy()), 1)
+        parts = length_batches(rows.lengths)
+        for part, logits in self._strategy.answers(self._inputs_of(rows), parts):
+            answers = logits.argmax(-1).cpu().numpy()
+            np.add.at(counts.numpy(), (rows.labels[part], answers), 1)
         self._ranks.sum(counts)
         return counts.numpy()
 
@@ -206,43 +188,34 @@ class Fit:
 
     def _keep(self, epoch: int) -> None:
         self._place.best, self._place.best_epoch = best_key(epoch), epoch
-        if self._is_first:
-            self._save("best")
-            self._reporter.tell("keep", key=best_key(epoch), folder=str(self._job.work / "best"))
+        self._save("best", best_key(epoch))
 
-    def _checkpoint(self) -> None:
-        if self._is_first:
-            key = state_key(self._place)
-            folder = self._job.work / key
-            begun = time.monotonic()
-            write_state(folder, self._place, self._weights, self._optimiser)
-            best = self._place.best
-            self._reporter.tell(
-                "checkpoint", key=key, folder=str(folder), best=best, step=self._place.step,
-                seconds=time.monotonic() - begun,
-            )  # fmt: skip
-            self._last_checkpoint = time.monotonic()
+    def _checkpoint(self, *, wait: bool = False) -> None:
+        self._last_checkpoint = time.monotonic()
+        self._saver.save(self._place, self._strategy.state(), wait=wait)
 
     def _finish(self) -> None:
-        if not self._is_first:
-            return
+        self._saver.finish()
         self._report_losses()
         if self._place.best is None:
             self._save("final")
-        self._reporter.tell("finished", place=vars(self._place))
+        if self._is_first:
+            self._reporter.tell("finished", place=vars(self._place))
 
-    def _save(self, name: str) -> None:
-        job = self._job
-        save_classifier(self._model, job.work / name, job.model, job.max_tokens)
+    def _save(self, name: str, key: str = "") -> None:
+        """Write what this rank owns of the model; the stage makes one file of all parts."""
+        job, folder = self._job, self._job.work / name
+        folder.mkdir(parents=True, exist_ok=True)
+        if self._is_first:
+            save_description(self._model, folder, job.model, job.max_tokens)
+        if job.layout.kind != "ddp":
+            path = folder / f"{PART_OF_MODEL}{self._ranks.rank:05d}.safetensors"
+            write_shards(path, self._strategy.weights())
+        elif self._is_first:
+            save_weights(self._model, folder)
+        self._reporter.tell("model", key=key, folder=str(folder))
 
     # -- what is told -----------------------------------------------------------------------------
-
-    def _report_often(self) -> None:
-        now = time.monotonic()
-        if now - self._last_report >= _REPORT_SECONDS:
-            self._report_losses()
-        if now - self._last_checkpoint >= self._job.options.checkpoint_seconds:
-            self._checkpoint()
 
     def _report_losses(self) -> None:
         self._last_report = time.monotonic()
@@ -269,16 +242,3 @@ def _open_model(job: FitJob) -> Any:
     if job.new_head:
         return new_classifier(job.model, job.labels, job.options.seed)
     return open_classifier(job.model)
-
-
-def _optimiser(weights: FlatParameters, job: FitJob) -> torch.optim.Optimizer:
-    options = job.options
-    groups = [
-        {"params": [weights.decayed, weights.table], "weight_decay": options.weight_decay},
-        {"params": [weights.others], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=options.learning_rate, fused=True)
-
-
-def _tensors(rows: TokenSet, numbers: batches.Rows, pad_id: int) -> dict[str, torch.Tensor]:
-    return {name: torch.from_numpy(a) for name, a in rows.pad(numbers, pad_id).items()}

@@ -35,9 +35,10 @@ class Totals:
 class Loss:
     """The loss of a job: cross-entropy alone, or mixed with a teacher's answers."""
 
-    def __init__(self, job: FitJob, labels: Numbers) -> None:
+    def __init__(self, job: FitJob, labels: Numbers, device: torch.device) -> None:
         self._labels = labels
-        self._weights = torch.tensor(job.class_weights, dtype=torch.float32)
+        self._weights_by_label = np.asarray(job.class_weights, dtype=np.float32)
+        self._weights = torch.from_numpy(self._weights_by_label).to(device)
         self._teacher = _Teacher(job.teaching) if job.teaching else None
         self.hard_share = 1.0 - job.teaching.soft_share if job.teaching else 1.0
         self.needs_hidden = bool(job.teaching and job.teaching.hidden_weight > 0)
@@ -45,7 +46,7 @@ class Loss:
     def totals(self, batch: Rows) -> Totals:
         """Return the denominators of a global batch."""
         labels = self._labels[batch]
-        weights = self._weights.numpy()[labels[labels >= 0]]
+        weights = self._weights_by_label[labels[labels >= 0]]
         return Totals(len(batch), float(weights.sum()))
 
     def __call__(self, output: Any, mask: torch.Tensor, rows: Rows, totals: Totals) -> torch.Tensor:
@@ -60,7 +61,7 @@ class Loss:
     def _on_labels(self, logits: torch.Tensor, rows: Rows, totals: Totals) -> torch.Tensor:
         if totals.label_weight == 0:
             return logits.sum() * 0.0  # no label in the whole batch
-        labels = torch.from_numpy(self._labels[rows])
+        labels = torch.from_numpy(self._labels[rows]).to(logits.device)
         total = functional.cross_entropy(
             logits, labels, self._weights, ignore_index=-1, reduction="sum"
         )
@@ -82,12 +83,12 @@ class _Teacher:
         self, logits: torch.Tensor, pooled: torch.Tensor | None, rows: Rows
     ) -> torch.Tensor:
         own = functional.log_softmax(logits / self._temperature, dim=-1)
-        told = torch.from_numpy(self._logits[rows]) / self._temperature
+        told = torch.from_numpy(self._logits[rows]).to(logits.device) / self._temperature
         target = functional.log_softmax(told, dim=-1)
         soft = functional.kl_div(own, target, reduction="sum", log_target=True)
         distance = self._soft_share * self._temperature**2 * soft
         if pooled is not None and self._hidden is not None:
-            shown = torch.from_numpy(self._hidden[rows].astype(np.float32))
+            shown = torch.from_numpy(self._hidden[rows].astype(np.float32)).to(logits.device)
             cosine = functional.cosine_similarity(pooled.float(), shown, dim=-1)
             distance = distance + self._hidden_weight * (1.0 - cosine).sum()
         return distance

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from workbench.core.spec import Spec, option
+from workbench.core.workers import MOST_WORKERS
 from workbench.train.batches import num_slices
 
 ClassWeights = Literal["none", "balanced", "sqrt"]
 Precision = Literal["float32", "bf16"]
+Kind = Literal["ddp", "fsdp", "tensor", "pipeline", "fsdp+tensor"]
 
 
 class FitOptions(Spec):
@@ -42,6 +44,11 @@ class FitOptions(Spec):
         "bf16", title="Precision", help="bf16 multiplies matrices in 16 bits and keeps weights in "
         "32: faster on processors with bf16 units, slower on others.", group="Training",
     )  # fmt: skip
+    clip_norm: float | None = option(
+        None, title="Longest gradient", help="A longer gradient of a whole batch is scaled down to "
+        "this length, so that one odd batch cannot throw training off; never when empty.",
+        group="Training", gt=0,
+    )  # fmt: skip
     class_weights: ClassWeights = option(
         "sqrt", title="Class weights", help="What rare labels gain in the loss: nothing, the "
         "inverse of their share (balanced), or its square root.", group="Training",
@@ -54,6 +61,16 @@ class FitOptions(Spec):
         None, title="Virtual ranks", help="Into how many pieces each batch is cut, whatever the "
         "number of workers; more workers than pieces find no work. Of about 16 records when empty.",
         group="Workers", ge=1, le=1024,
+    )  # fmt: skip
+    strategy: Literal["auto"] | Kind = option(
+        "auto", title="Strategy", help="How the model lies on the workers: whole on each (ddp), "
+        "sharded (fsdp), each layer cut across (tensor), cut into stages (pipeline). auto shards "
+        "what does not fit.", group="Workers",
+    )  # fmt: skip
+    ways: int | None = option(
+        None, title="Workers per copy", help="How many workers hold one copy of the model together "
+        "(tensor, pipeline); all there are when empty, two for fsdp+tensor.",
+        unit="workers", group="Workers", ge=1, le=1024,
     )  # fmt: skip
     exact: bool = option(
         False, title="Exact", help="Weights are bitwise the same however many workers there are "
@@ -73,6 +90,13 @@ class FitOptions(Spec):
         "a checkpoint after every step.", unit="s", group="Safety", ge=0, le=86_400,
     )  # fmt: skip
 
+    @model_validator(mode="after")
+    def _check_exact(self) -> Self:
+        if self.exact and self.strategy not in ("auto", "ddp"):
+            raise ValueError("exact: only the strategy ddp sums in a fixed order. Use it, or leave "
+                             "exact off")  # fmt: skip
+        return self
+
     @classmethod
     def of(cls, spec: FitOptions) -> FitOptions:
         """Return the options alone, of a Spec that has them among other fields."""
@@ -80,8 +104,12 @@ class FitOptions(Spec):
 
 
 def most_workers(options: FitOptions) -> int:
-    """Return how many workers find work in each batch."""
-    return num_slices(options.batch_size, options.virtual_ranks)
+    """Return for how many workers there is work."""
+    if options.strategy in ("tensor", "pipeline") and options.ways is None:
+        return MOST_WORKERS  # however many there are, they hold one copy together
+    is_cut = options.strategy in ("tensor", "pipeline", "fsdp+tensor")
+    ways = (options.ways or 2) if is_cut else 1
+    return ways * num_slices(options.batch_size, options.virtual_ranks)
 
 
 class Teaching(BaseModel):
@@ -93,6 +121,16 @@ class Teaching(BaseModel):
     temperature: float
     soft_share: float
     hidden_weight: float
+
+
+class Layout(BaseModel):
+    """A strategy on ``world`` ranks, ``ways`` of which hold one copy of the model together."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Kind = "ddp"
+    world: int = 1
+    ways: int = 1
 
 
 class FitJob(BaseModel):
@@ -112,6 +150,7 @@ class FitJob(BaseModel):
     train_set: Path = Path()
     validation_set: Path | None = None
     class_weights: list[float] = []
+    layout: Layout = Layout()
     work: Path = Path()  # where this attempt writes; a file ``stop`` in it asks the ranks to stop
     resume_from: Path | None = None  # a checkpoint
     num_shrinks: int = 0  # how often slices are halved

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from workbench.pool.addresses import address_towards, interface_of
 # A rank that waits longer than this has lost its peers; the stage notices deaths at once.
 _MOST_SECONDS_APART = 600
 _MEETING_SECONDS = 60
+_BACKENDS = {False: "gloo", True: "cpu:gloo,cuda:nccl"}  # by whether there are GPUs
 
 
 class PeerLost(Exception):
@@ -31,6 +33,11 @@ class Ranks:
     rank: int
     world: int
 
+    @property
+    def device(self) -> torch.device:
+        """Where this rank computes: its slot's GPU if it has one."""
+        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+
     @classmethod
     def join(cls, rank: int, world: int, store: str, meeting: int | None = None) -> Ranks:
         """Meet the other ranks of this attempt: where no other attempt meets.
@@ -40,7 +47,8 @@ class Ranks:
         """
         if world > 1:
             dist.init_process_group(
-                "gloo", store=_store(store, world, meeting), rank=rank, world_size=world,
+                _BACKENDS[torch.cuda.is_available()], store=_store(store, world, meeting),
+                rank=rank, world_size=world,
                 timeout=timedelta(seconds=_MOST_SECONDS_APART),
             )  # fmt: skip
         return cls(rank, world)
@@ -57,7 +65,7 @@ class Ranks:
             PeerLost: a rank died.
         """
         if self.world > 1:
-            with _told_as_lost():
+            with told_as_lost():
                 dist.all_reduce(tensor)
 
     def swap(self, parts: torch.Tensor, num_rows: list[int]) -> torch.Tensor:
@@ -71,7 +79,7 @@ class Ranks:
         """
         width = parts.shape[-1]
         received = parts.new_empty(sum(num_rows), width)
-        with _told_as_lost():
+        with told_as_lost():
             dist.all_to_all_single(
                 received.view(-1), parts.reshape(-1),
                 [rows * width for rows in num_rows], [parts[0].numel()] * self.world,
@@ -85,13 +93,18 @@ class Ranks:
             PeerLost: a rank died.
         """
         gathered = part.new_empty(self.world, *part.shape)
-        with _told_as_lost():
+        with told_as_lost():
             dist.all_gather(list(gathered), part)
         return gathered
 
 
 @contextmanager
-def _told_as_lost() -> Iterator[None]:
+def told_as_lost() -> Iterator[None]:
+    """Name what torch raises when a peer has gone.
+
+    Raises:
+        PeerLost: a rank died.
+    """
     try:
         yield
     except RuntimeError as error:
@@ -111,12 +124,14 @@ def _store(store: str, world: int, meeting: int | None) -> Any:
 
 
 class Reporter:
-    """Sends events to the stage as lines of JSON."""
+    """Sends events to the stage as lines of JSON, from any thread."""
 
     def __init__(self, descriptor: int) -> None:
         self._stream = os.fdopen(descriptor, "w", encoding="utf-8")
+        self._lock = threading.Lock()
 
     def tell(self, kind: str, **payload: Any) -> None:
         """Send one event at once."""
-        self._stream.write(json.dumps({"kind": kind, **payload}) + "\n")
-        self._stream.flush()
+        with self._lock:
+            self._stream.write(json.dumps({"kind": kind, **payload}) + "\n")
+            self._stream.flush()

@@ -1,4 +1,4 @@
-"""Where a training stands, as files: tensors in safetensors, the rest in JSON, never a pickle.
+"""Where a training stands: beside the shards of its tensors a little JSON, never a pickle.
 
 Neither the order of records nor any random number is stored: both follow from seed and step.
 """
@@ -8,18 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from workbench.models.folder import read_json, write_json
 
-if TYPE_CHECKING:
-    import torch
-
-    from workbench.train.parameters import FlatParameters
-
 STEP_KEY = "step-"
 BEST_KEY = "best-"
-_TENSORS = "state.safetensors"
 _PLACE = "state.json"
 _NUM_KEPT = 2
 
@@ -72,34 +65,6 @@ def read_place(folder: Path) -> Place:
     return Place(**read_json(folder / _PLACE))
 
 
-def write_state(
-    folder: Path, place: Place, weights: FlatParameters, optimiser: torch.optim.Optimizer
-) -> None:
-    """Write weights, the optimiser's moments and the place into a folder."""
-    from safetensors.torch import save_file
-
-    tensors: dict[str, torch.Tensor] = {}
-    for name, parameter in weights.named():
-        tensors[name] = parameter.detach()
-        for moment in ("exp_avg", "exp_avg_sq"):
-            tensors[f"{name}.{moment}"] = optimiser.state[parameter][moment]
-    folder.mkdir(parents=True)
-    save_file(tensors, folder / _TENSORS)
+def write_place(folder: Path, place: Place) -> None:
+    """Write how far a checkpoint is."""
     write_json(folder / _PLACE, asdict(place))
-
-
-def read_state(folder: Path, weights: FlatParameters, optimiser: torch.optim.Optimizer) -> Place:
-    """Put a checkpoint's tensors where ``write_state`` took them from; return the place."""
-    import torch
-    from safetensors.torch import load_file
-
-    place = read_place(folder)
-    tensors = load_file(folder / _TENSORS)
-    for name, parameter in weights.named():
-        parameter.data.copy_(tensors[name])
-        optimiser.state[parameter] = {
-            "step": torch.tensor(float(place.step)),
-            "exp_avg": tensors[f"{name}.exp_avg"],
-            "exp_avg_sq": tensors[f"{name}.exp_avg_sq"],
-        }
-    return place

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
@@ -12,10 +13,13 @@ from pydantic import BaseModel
 
 from workbench.core.context import RunContext
 from workbench.core.errors import Cause, StageError
-from workbench.models.folder import read_json, write_json
+from workbench.models.checkpoint import num_parameters
+from workbench.models.folder import CONFIG, WEIGHTS, read_json, write_json
+from workbench.pool.holdings import agent_of
 from workbench.train.batches import num_slices
 from workbench.train.gang import Event, Gang
-from workbench.train.options import FitJob, ScoreJob, most_workers
+from workbench.train.options import FitJob, Layout, ScoreJob
+from workbench.train.shards import merge_shards
 from workbench.train.state import (
     BEST_KEY,
     STEP_KEY,
@@ -24,6 +28,7 @@ from workbench.train.state import (
     read_place,
     stale_keys,
 )
+from workbench.train.strategies.layout import choose_layout
 
 _SKIPPED_KEY = "skipped-"
 _MOST_SKIPPED = 3
@@ -50,6 +55,7 @@ def fit(job: FitJob, run: RunContext) -> Fitted:
     """
     while True:
         work = _fresh_folder(run, "fit")
+        layout = _layout(job, run)
         checkpoints = run.checkpoints()
         resumed = job.model_copy(
             update={
@@ -57,6 +63,7 @@ def fit(job: FitJob, run: RunContext) -> Fitted:
                 "resume_from": newest_state(checkpoints),
                 "skipped": _skipped(checkpoints),
                 "num_shrinks": run.num_shrinks,
+                "layout": layout,
             }
         )
         if run.num_shrinks:
@@ -64,7 +71,7 @@ def fit(job: FitJob, run: RunContext) -> Fitted:
             count = num_slices(options.batch_size, options.virtual_ranks, run.num_shrinks)
             run.log(f"Memory was too little: each batch is worked on in {count} pieces now",
                     pieces=count)  # fmt: skip
-        relay = _FitRelay(run)
+        relay = _FitRelay(run, layout.world)
         try:
             _work(resumed, run, relay.hear)
         except StageError as error:
@@ -105,7 +112,7 @@ def _work(job: FitJob | ScoreJob, run: RunContext, hear: Callable[[Event], None]
     job_file = job.work / "job.json"
     job_file.write_text(job.model_dump_json())
     kind: Literal["fit", "score"] = "fit" if isinstance(job, FitJob) else "score"
-    world = _world(job, run)
+    world = job.layout.world if isinstance(job, FitJob) else run.num_workers
     run.log(f"{world} of {run.num_workers} workers start", world=world)
     start = _Start(world, run)
     with Gang(kind, job_file, world, _threads(job, run), run) as gang:
@@ -141,11 +148,20 @@ class _Start:
                           ready_seconds=seconds, **place)  # fmt: skip
 
 
-def _world(job: FitJob | ScoreJob, run: RunContext) -> int:
-    """Return how many ranks find work."""
-    if isinstance(job, FitJob):
-        return min(run.num_workers, most_workers(job.options))
-    return run.num_workers
+def _layout(job: FitJob, run: RunContext) -> Layout:
+    """Choose how the model lies on the workers that there are, and tell it."""
+    import psutil
+
+    here = agent_of(run.slots[0])
+    num_here = sum(agent_of(slot) == here for slot in run.slots)
+    layout = choose_layout(
+        job.options, read_json(job.model / CONFIG), run.num_workers,
+        num_parameters(job.model), psutil.virtual_memory().available / num_here,
+    )  # fmt: skip
+    if layout.world > 1:
+        ways = f", {layout.ways} of them hold one copy" if layout.ways > 1 else ""
+        run.log(f"Strategy {layout.kind} on {layout.world} workers{ways}", strategy=layout.kind)
+    return layout
 
 
 def _threads(job: FitJob | ScoreJob, run: RunContext) -> int:
@@ -194,10 +210,13 @@ def _result(place: Place, work: Path, run: RunContext) -> Path:
 
 
 class _FitRelay:
-    """Turns what rank 0 tells into curves, progress and checkpoints of the run."""
+    """Turns what the ranks tell into curves, progress and checkpoints of the run."""
 
-    def __init__(self, run: RunContext) -> None:
+    def __init__(self, run: RunContext, world: int) -> None:
         self._run = run
+        self._world = world
+        self._written: Counter[str] = Counter()  # ranks that have written their part, by folder
+        self._stalled = 0.0  # of the ranks that have told of a checkpoint, the longest
         self.place: Place | None = None  # set when training has ended
         self.diverged_at: int | None = None  # the step at which the loss was no number
 
@@ -210,20 +229,39 @@ class _FitRelay:
             case "evaluation":
                 for name in ("macro_recall", "accuracy"):
                     self._run.metric(name, event[name], event["epoch"])
-            case "keep":
-                self._adopt(event["key"], Path(event["folder"]))
-            case "checkpoint":
-                begun = time.monotonic()
-                self._adopt(event["key"], Path(event["folder"]))
-                seconds = round(event["seconds"] + time.monotonic() - begun, 3)
-                step = event["step"]
-                self._run.log(f"Step {step} was saved in {seconds:.2f} s",
-                              saved_step=step, save_seconds=seconds)  # fmt: skip
-                self._forget_stale()
+            case "model" if self._is_whole(event):
+                merge_shards(Path(event["folder"]), Path(event["folder"]) / WEIGHTS)
+                if event["key"]:
+                    self._adopt(event["key"], Path(event["folder"]))
+            case "saved":
+                self._stalled = max(self._stalled, event["stalled"])
+                if self._is_whole(event):
+                    self._save(event)
             case "diverged":
                 self.diverged_at = event["step"]
             case "finished":
                 self.place = Place(**event["place"])
+
+    def _is_whole(self, event: Event) -> bool:
+        """Whether the last rank has written its part of a folder."""
+        folder = event["folder"]
+        self._written[folder] += 1
+        if self._written[folder] < self._world:
+            return False
+        del self._written[folder]
+        return True
+
+    def _save(self, event: Event) -> None:
+        begun = time.monotonic()
+        self._adopt(event["key"], Path(event["folder"]))
+        seconds = round(event["seconds"] + time.monotonic() - begun, 3)
+        stalled, self._stalled = round(self._stalled, 3), 0.0
+        self._run.log(
+            f"Step {event['step']} was saved in {seconds:.2f} s; training stood still for "
+            f"{stalled:.2f} s", saved_step=event["step"], save_seconds=seconds,
+            stall_seconds=stalled,
+        )  # fmt: skip
+        self._forget_stale()
 
     def _adopt(self, key: str, folder: Path) -> None:
         """Make what a rank wrote durable; it was made already if an earlier attempt got as far."""

@@ -7,8 +7,10 @@ result is that of plain AdamW.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import torch  # noqa: TID253 (only ranks import this module, when work starts)
 from torch import nn  # noqa: TID253
@@ -16,7 +18,7 @@ from torch.nn import functional  # noqa: TID253
 
 Named = list[tuple[str, nn.Parameter]]
 
-_NUM_EXTRA = 2  # the loss and the wish to stop, which travel with the gradients
+_NUM_EXTRA = 3  # the loss and two wishes, which travel with the gradients
 
 
 class TouchedRows(nn.Module):
@@ -27,13 +29,15 @@ class TouchedRows(nn.Module):
         self.weight = table.weight
         self.weight.requires_grad_(False)
         self.rows: torch.Tensor | None = None
-        self._positions = torch.zeros(table.num_embeddings, dtype=torch.int64)
+        self._positions = torch.zeros(
+            table.num_embeddings, dtype=torch.int64, device=table.weight.device
+        )
         self._padding = table.padding_idx
         self._padding_row: int | None = None
 
     def open(self, tokens: torch.Tensor, gradient: torch.Tensor) -> None:
         """Make a leaf of these rows (sorted, distinct token ids); its gradient gathers there."""
-        self._positions[tokens] = torch.arange(len(tokens))
+        self._positions[tokens] = torch.arange(len(tokens), device=tokens.device)
         self.rows = self.weight.detach()[tokens].requires_grad_()
         self.rows.grad = gradient
         self._padding_row = self._row_of_padding(tokens)
@@ -56,6 +60,20 @@ class TouchedRows(nn.Module):
         return functional.embedding(self._positions[input_ids], self.rows, self._padding_row)
 
 
+class Part(NamedTuple):
+    """One of the model's own parameters: where it lies in which flat one."""
+
+    name: str
+    flat: nn.Parameter
+    start: int
+    shape: tuple[int, ...]
+
+    def of(self, values: torch.Tensor) -> torch.Tensor:
+        """Return its block of values that are laid out as the flat parameter is."""
+        flat = values.view(-1)[self.start : self.start + math.prod(self.shape)]
+        return flat.view(self.shape)
+
+
 class FlatParameters:
     """A model's weights as three flat parameters: decayed, not decayed, word embeddings.
 
@@ -70,24 +88,39 @@ class FlatParameters:
         decayed = [(n, p) for n, p in dense if p.ndim > 1]
         others = [(n, p) for n, p in dense if p.ndim <= 1]  # biases and layer norms
         sizes = [_size(decayed), _size(others)]
-        # One buffer for all that travels between ranks: the gradients, two more numbers, and as
-        # many rows of word embeddings as a step reads.
+        # One buffer for all that travels between ranks: the gradients, a few numbers, and as many
+        # rows of word embeddings as a step reads.
         self._num_dense = sum(sizes)
         self._width = self.embedding.weight.shape[1]
         most_rows = min(most_tokens, len(self.embedding.weight))
-        self._buffer = torch.zeros(self._num_dense + _NUM_EXTRA + most_rows * self._width)
+        self._buffer = self.embedding.weight.new_zeros(
+            self._num_dense + _NUM_EXTRA + most_rows * self._width
+        )
         self.exchange = self._buffer
         self.extra = self._buffer[self._num_dense : self._num_dense + _NUM_EXTRA]
         gradients = torch.split(self._buffer[: self._num_dense], sizes)
-        self.decayed = _flatten(decayed, gradients[0])
-        self.others = _flatten(others, gradients[1])
+        self.parts: list[Part] = []
+        self.decayed = self._flatten(decayed, gradients[0])
+        self.others = self._flatten(others, gradients[1])
         self.table = nn.Parameter(self.embedding.weight.detach().clone())
         self.table.grad = torch.zeros_like(self.table)
         self.embedding.weight.data = self.table.data
+        name = next(n for n, p in model.named_parameters() if p is self.embedding.weight)
+        self.parts.append(Part(name, self.table, 0, tuple(self.table.shape)))
 
-    def named(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Yield the flat parameters by name."""
-        yield from (("decayed", self.decayed), ("others", self.others), ("table", self.table))
+    def _flatten(self, named: Named, gradient: torch.Tensor) -> nn.Parameter:
+        """Move parameters into one flat one, and have their gradients gather in ``gradient``."""
+        flat = nn.Parameter(torch.empty_like(gradient))
+        flat.grad = gradient
+        start = 0
+        for name, parameter in named:
+            part = Part(name, flat, start, tuple(parameter.shape))
+            part.of(flat.data).copy_(parameter.detach())
+            parameter.data = part.of(flat.data)
+            parameter.grad = part.of(gradient)
+            self.parts.append(part)
+            start += parameter.numel()
+        return flat
 
     def open_step(self, tokens: torch.Tensor) -> None:
         """Prepare a step that reads these tokens: what it gathers will be in ``exchange``."""
@@ -96,30 +129,22 @@ class FlatParameters:
         self.exchange = self._buffer[:end]
         self.embedding.open(tokens, self._buffer[begin:end].view(-1, self._width))
 
-    def update(self, optimiser: torch.optim.Optimizer, tokens: torch.Tensor) -> None:
-        """Take a step along the gathered gradients."""
+    @property
+    def gathered(self) -> list[torch.Tensor]:
+        """Return the gradients of a step: dense ones, and of the rows that it has read."""
         rows = self.embedding.rows
-        assert rows is not None and rows.grad is not None and self.table.grad is not None
-        self.table.grad[tokens] = rows.grad
-        optimiser.step()
+        assert rows is not None and rows.grad is not None
+        return [self._buffer[: self._num_dense], rows.grad]
+
+    @contextmanager
+    def rows_in_table(self, tokens: torch.Tensor) -> Iterator[None]:
+        """Have the gradients of the rows in the table, while the optimiser takes its step."""
+        assert self.table.grad is not None
+        self.table.grad[tokens] = self.gathered[1]
+        yield
         self.table.grad[tokens] = 0.0
         self.embedding.close()
 
 
 def _size(named: Named) -> int:
     return sum(parameter.numel() for _, parameter in named)
-
-
-def _flatten(named: Named, gradient: torch.Tensor) -> nn.Parameter:
-    """Move parameters into one flat one, and have their gradients gather in ``gradient``."""
-    flat = nn.Parameter(torch.empty(len(gradient)))
-    flat.grad = gradient
-    start = 0
-    for _, parameter in named:
-        end = start + parameter.numel()
-        shape = parameter.shape
-        flat.data[start:end] = parameter.detach().reshape(-1)
-        parameter.data = flat.data[start:end].view(shape)
-        parameter.grad = gradient[start:end].view(shape)
-        start = end
-    return flat

@@ -9,7 +9,7 @@ import torch  # noqa: TID253 (only ranks import this module, when work starts)
 
 from workbench.train.batches import slices_of_rank
 from workbench.train.ranks import Ranks
-from workbench.train.tree import Node, PartialSums, roots_over
+from workbench.train.strategies.tree import Node, PartialSums, roots_over
 
 
 class Reduction(Protocol):

@@ -1,0 +1,77 @@
+"""One global batch as a strategy sees it: slices of rows, their inputs, their share of the loss."""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch  # noqa: TID253 (only ranks import this module, when work starts)
+
+from workbench.train import batches
+from workbench.train.loss import Loss
+from workbench.train.options import FitOptions, Precision
+from workbench.train.strategies.strategy import Inputs
+from workbench.train.token_set import TokenSet
+
+
+class ModelInputs:
+    """Rows of a token set as a model on a device takes them."""
+
+    def __init__(
+        self, rows: TokenSet, pad_id: int, device: torch.device, precision: Precision
+    ) -> None:
+        self._rows = rows
+        self._pad_id = pad_id
+        self._device = device
+        self._precision = precision
+
+    def inputs(self, rows: batches.Rows) -> Inputs:
+        """Return ``input_ids`` and ``attention_mask`` of rows, int64 [rows, longest]."""
+        padded = self._rows.pad(rows, self._pad_id)
+        return {name: torch.from_numpy(a).to(self._device) for name, a in padded.items()}
+
+    def distinct_tokens(self, rows: batches.Rows) -> torch.Tensor:
+        """Return the distinct token ids of rows, int64, sorted."""
+        return torch.from_numpy(self._rows.tokens_in(rows)).to(self._device)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the context in which the model computes in its precision."""
+        if self._precision == "bf16":
+            return torch.autocast(self._device.type, torch.bfloat16)
+        return contextlib.nullcontext()
+
+
+class BatchWork:
+    """One step's global batch; see ``StepWork``."""
+
+    def __init__(
+        self, batch: batches.Rows, texts: ModelInputs, loss: Loss, options: FitOptions,
+        step: int, num_slices: int,
+    ) -> None:  # fmt: skip
+        self.num_slices = num_slices
+        self.asks = {"output_hidden_states": True} if loss.needs_hidden else {}
+        self.inputs = texts.inputs
+        self.autocast = texts.autocast
+        self._batch = batch
+        self._texts = texts
+        self._loss = loss
+        self._totals = loss.totals(batch)
+        self._seed = options.seed
+        self._step = step
+
+    def tokens(self) -> torch.Tensor:
+        """Return the distinct token ids of the whole batch."""
+        return self._texts.distinct_tokens(self._batch)
+
+    def rows(self, number: int) -> batches.Rows:
+        """Return the rows of a slice."""
+        return batches.slice_batch(self._batch, number, self.num_slices)
+
+    def seed(self, number: int) -> None:
+        """Seed the random numbers of a slice."""
+        torch.manual_seed(batches.slice_seed(self._seed, self._step, number))
+
+    def loss(self, output: Any, inputs: Inputs, rows: batches.Rows) -> torch.Tensor:
+        """Return a slice's share of the batch's loss."""
+        return self._loss(output, inputs["attention_mask"], rows, self._totals)

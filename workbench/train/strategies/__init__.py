@@ -1,0 +1,1 @@
+"""How a model lies on the ranks of a gang: copied, sharded, cut across, cut into stages."""
