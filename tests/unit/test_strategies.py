@@ -150,7 +150,7 @@ def test_a_cut_off_checkpoint_and_one_of_another_model_are_named(
     from transformers import BertConfig, BertModel
 
     BertModel(BertConfig(**{**config, "intermediate_size": 48})).save_pretrained(other)
-    with pytest.raises(Exception, match="is of another architecture: .* 64 x 32"):
+    with pytest.raises(Exception, match=r"is of another architecture: .* 64 x 32"):
         run.run(spec_for(other, checkpoint_seconds=0, validation=None))
 
 
