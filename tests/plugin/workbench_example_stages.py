@@ -85,6 +85,41 @@ def count(spec: CountSpec, run: RunContext) -> CountOutputs:
     return CountOutputs(numbers=draft)
 
 
+class ClimbSpec(Spec):
+    height: float = option(0.5, title="Height", help="Where the curve goes.", ge=0, le=1)
+    slope: int = option(3, title="Slope", help="How fast; 13 fails.", ge=1, le=20)
+    steps: int = option(9, title="Steps", help="Points of the curve.", unit="steps", ge=1)
+    seconds: float = option(0.05, title="Seconds", help="Time for a step.", unit="s", ge=0)
+    diary: str = option("", title="Diary", help="File that gets a line for each step.")
+
+
+class ClimbOutputs(Outputs):
+    report: Draft
+
+
+@stage(title="Climb")
+def climb(spec: ClimbSpec, run: RunContext) -> ClimbOutputs:
+    """Draw a curve that rises towards a height; each step is durable."""
+    if spec.slope == 13:
+        raise DataError("Thirteen is bad luck", where="slope", next_step="Take another.")
+    for step in range(1, spec.steps + 1):
+
+        def write(folder: Path, step: int = step) -> None:
+            time.sleep(spec.seconds)
+            if spec.diary:
+                with Path(spec.diary).open("a") as diary:
+                    diary.write(f"{spec.height:.6f}/{spec.slope}/{step}\n")
+
+        if f"step-{step:03d}" not in run.checkpoints():
+            run.checkpoint(f"step-{step:03d}", write)
+        run.metric("reached", spec.height * (1 - 2.0 ** (-spec.slope * step / 4)), step)
+        run.stop_if_asked()
+    draft = run.save("report", "climb")
+    (draft.path / "height.txt").write_text(f"{spec.height!r} {spec.slope}")
+    draft.describe(height=spec.height, cost=spec.slope)
+    return ClimbOutputs(report=draft)
+
+
 class SpreadSpec(Spec):
     tag: str = option("", title="Tag", help="Tells one run from another.")
     parts: int = option(20, title="Parts", help="Durable parts.", unit="parts", ge=1)

@@ -42,11 +42,11 @@ def test_the_environment_is_called_as_the_distribution() -> None:
 # Imported, and part of what another dependency stands for.
 COMES_WITH = {
     "distributed": "dask", "pydantic-core": "pydantic", "llvmlite": "numba",
-    "ipython": "jupyterlab",
+    "ipython": "jupyterlab", "ipykernel": "jupyterlab", "jupyter-client": "nbclient",
 }  # fmt: skip
 # Not imported by name; docs/decisions/0011-dependencies.md says why each is there.
 NOT_IMPORTED = {
-    "ipywidgets", "nbformat", "onnx", "onnxscript", "optuna", "optuna-dashboard",
+    "cmaes", "ipywidgets", "nbformat", "onnx", "onnxscript", "optuna-dashboard",
 }  # fmt: skip
 
 

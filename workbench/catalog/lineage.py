@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from workbench.core.errors import SpecError
 
@@ -27,6 +27,11 @@ class Needs:
     deployments: Mapping[str, Sequence[str]] = field(default_factory=dict)
     runs: Mapping[str, Sequence[str]] = field(default_factory=dict)  # that are not over
     pinned: frozenset[str] = frozenset()
+
+    def but_for(self, run_id: str) -> Needs:
+        """Return what is needed by all but one run: it gives up what its own children have made."""
+        runs = {each: [r for r in names if r != run_id] for each, names in self.runs.items()}
+        return replace(self, runs=runs)
 
     def of(self, reference: str) -> list[str]:
         """Return what needs a version, in words."""

@@ -125,14 +125,17 @@ def option(
     help: str,
     unit: str = "",
     group: str = "",
+    search: str = "",
     **bounds: Any,
 ) -> Any:
     """Declare a Spec field: title and help for people, unit and bounds for forms and checks.
 
     ``bounds`` are pydantic's (``ge``, ``le``, ``min_length``, ``pattern`` ...); ``group`` is the
-    heading under which forms show the field.
+    heading under which forms show the field; ``search`` is the range in which a search looks that
+    names the field alone: ``"1e-5 1e-3 log"``.
     """
-    extra: Any = {key: value for key, value in {"unit": unit, "group": group}.items() if value}
+    facts = {"unit": unit, "group": group, "search": search}
+    extra: Any = {key: value for key, value in facts.items() if value}
     if isinstance(default, list | dict):
         frozen = default
         return Field(
@@ -142,8 +145,8 @@ def option(
     return Field(default, title=title, description=help, json_schema_extra=extra, **bounds)
 
 
-def field_fact(field: FieldInfo, name: Literal["unit", "group"]) -> str:
-    """Return a field's unit or group as given to ``option``; empty if it has none."""
+def field_fact(field: FieldInfo, name: Literal["unit", "group", "search"]) -> str:
+    """Return a field's unit, group or range of search as given to ``option``; empty if none."""
     extra = field.json_schema_extra
     return str(extra.get(name, "")) if isinstance(extra, dict) else ""
 

@@ -60,6 +60,7 @@ def make_app(service: Service, token: str) -> Starlette:
         ("DELETE", "/pool/shares/{name:path}", api.drop_share),
         ("GET", "/runs", api.list_runs),
         ("POST", "/runs", api.submit),
+        ("POST", "/runs/news", api.get_news),
         ("GET", run, api.get_run),
         ("GET", f"{run}/events", api.get_events),
         ("POST", f"{run}/pause", api.ask(RunEvent.PAUSE)),
@@ -202,6 +203,25 @@ class _Api:
             left = deadline - time.monotonic()
             if events or left <= 0 or self._service.is_stopping:
                 return JSONResponse(events)
+            await self._service.bell.wait(rung, min(left, _LOOK_AGAIN_SECONDS))
+
+    async def get_news(self, request: Request) -> Response:
+        """Return what is new of several runs, ``{run_id: {record, events}}``.
+
+        ``known`` has the last sequence number that is known of each; with ``wait``, the answer
+        comes once there is anything new.
+        """
+        body = await read_body(request)
+        known = required(body, "known", dict)
+        for run_id, after in known.items():
+            between(required({run_id: after}, run_id, int), run_id, 0, 1 << 62)
+        deadline = time.monotonic() + wait_seconds(body.get("wait", 0.0))
+        while True:
+            rung = self._service.bell.listen()
+            news = await run_in_threadpool(self._store.news, known)
+            left = deadline - time.monotonic()
+            if news or left <= 0 or self._service.is_stopping:
+                return JSONResponse(news)
             await self._service.bell.wait(rung, min(left, _LOOK_AGAIN_SECONDS))
 
     def ask(self, event: RunEvent) -> Handler:

@@ -55,9 +55,16 @@ class Deleter:
         }
 
     def delete(
-        self, address: Address, with_descendants: bool, deleted_by: str, reason: str
+        self,
+        address: Address,
+        with_descendants: bool,
+        deleted_by: str,
+        reason: str,
+        for_run: str = "",
     ) -> dict[str, Any]:
         """Delete a version, and on request all that was made from it; twice is as good as once.
+
+        A run that is not over can have deleted (``for_run``) what nobody but itself needs.
 
         Raises:
             SpecError: there is no such version, or something depends on it.
@@ -66,7 +73,7 @@ class Deleter:
             where = is_version(*address)
             if connection.execute(sa.select(ARTIFACTS.c.name).where(*where)).first() is None:
                 return _answer_again(connection, address)
-            plan = self._plan(connection, address, with_descendants)
+            plan = self._plan(connection, address, with_descendants, for_run)
             error = refusal(plan)
             if error is not None:
                 raise error
@@ -119,7 +126,7 @@ class Deleter:
         return needs_of(connection, with_latest)
 
     def _plan(
-        self, connection: sa.Connection, address: Address, with_descendants: bool
+        self, connection: sa.Connection, address: Address, with_descendants: bool, for_run: str = ""
     ) -> Deletion:
         where = is_version(*address)
         if connection.execute(sa.select(ARTIFACTS.c.name).where(*where)).first() is None:
@@ -130,7 +137,7 @@ class Deleter:
                 next_step="Look at its versions with: workbench artifacts",
             )
         reference = f"{address.name}@{address.version}"
-        needs = needs_of(connection, with_latest=False)
+        needs = needs_of(connection, with_latest=False).but_for(for_run)
         return plan_deletion(nodes(connection), reference, needs, with_descendants)
 
 

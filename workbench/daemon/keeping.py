@@ -53,9 +53,15 @@ class Keeping:
         return self.deleter.preview(self.address(reference, kind), with_descendants)
 
     def delete(
-        self, reference: str, kind: str, with_descendants: bool, by: str, reason: str
+        self,
+        reference: str,
+        kind: str,
+        with_descendants: bool,
+        by: str,
+        reason: str,
+        for_run: str = "",
     ) -> dict[str, Any]:
-        """Delete one exact version."""
+        """Delete one exact version; see ``Deleter.delete``."""
         name, _, version = reference.partition("@")
         if len(version) != _VERSION_LENGTH:
             # An alias would name the next version when the request is repeated.
@@ -66,7 +72,7 @@ class Keeping:
             )
         with self._one_at_a_time:
             address = Address(kind, name, version)
-            return self.deleter.delete(address, with_descendants, by, reason)
+            return self.deleter.delete(address, with_descendants, by, reason, for_run)
 
     def clear(self, keep_days: float, dry_run: bool, by: str) -> list[dict[str, Any]]:
         """Clear away what nobody needs."""

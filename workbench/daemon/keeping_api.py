@@ -56,7 +56,10 @@ class _KeepingApi:
         by = request.query_params.get("by", "")
         reason = request.query_params.get("reason", "")[:2_000]
         reference = _reference(request)
-        return await _answer(self._keeping.delete, reference, kind, _below(request), by, reason)
+        for_run = request.query_params.get("for_run", "")
+        return await _answer(
+            self._keeping.delete, reference, kind, _below(request), by, reason, for_run
+        )
 
     async def pin(self, request: Request) -> Response:
         return await self._pin(request, True)

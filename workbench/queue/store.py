@@ -142,6 +142,20 @@ class RunStore:
             get_row(connection, run_id)
             return read_events(connection, run_id, after)
 
+    def news(self, known: Mapping[str, int]) -> dict[str, dict[str, Any]]:
+        """Return of each run what is new after a sequence number: ``{record, events}``.
+
+        Runs with nothing new, and unknown ones, are left out.
+        """
+        found: dict[str, dict[str, Any]] = {}
+        with self.database.read() as connection:
+            for run_id, after in known.items():
+                events = read_events(connection, run_id, after)
+                row = find_row(connection, run_id) if events else None
+                if row is not None:
+                    found[run_id] = {"record": record_of(row), "events": events}
+        return found
+
     def entitlements(self) -> list[Entitlement]:
         """Return what projects and users are entitled to, where something is set."""
         with self.database.read() as connection:

@@ -21,24 +21,26 @@ class FitOptions(Spec):
 
     epochs: int = option(
         2, title="Epochs", help="How often every record is learned from.", unit="epochs",
-        group="Training", ge=1, le=1000,
+        group="Training", ge=1, le=1000, search="1 6",
     )  # fmt: skip
     batch_size: int = option(
         32, title="Batch size", help="Records in one step, over all workers together; "
         "each worker needs 16 to be of use.",
-        unit="records", group="Training", ge=1, le=65_536,
+        unit="records", group="Training", ge=1, le=65_536, search="8 128 log",
     )  # fmt: skip
     learning_rate: float = option(
         1e-4, title="Learning rate", help="Size of a full step; too large a one ends in NaN.",
-        group="Training", gt=0, le=1,
+        group="Training", gt=0, le=1, search="1e-5 1e-3 log",
     )  # fmt: skip
     warmup_share: float = option(
         0.06, title="Warm-up", help="Share of all steps in which the learning rate rises from "
         "zero; it falls in a line to zero in the others.", group="Training", ge=0, lt=1,
+        search="0 0.3",
     )  # fmt: skip
     weight_decay: float = option(
         0.01, title="Weight decay", help="How strongly weights are drawn to zero in each step; "
         "biases and layer norms are left alone.", group="Training", ge=0, le=1,
+        search="1e-4 0.3 log",
     )  # fmt: skip
     precision: Precision = option(
         "bf16", title="Precision", help="bf16 multiplies matrices in 16 bits and keeps weights in "

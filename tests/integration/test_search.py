@@ -1,0 +1,185 @@
+"""Searches whose trials are runs: what they find, what they keep, and that nothing stops them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gangs import integrate_rows
+from killing import kill_daemon
+from live_workspace import LiveWorkspace, StartWorkspace, diary_lines, wait_until
+from tiny_training import write_encoder
+
+from workbench.core.artifact import Artifact
+from workbench.core.errors import DataError, SpecError
+from workbench.models.predictor import load_predictor
+from workbench.tune.options import TuneSpec
+from workbench.workspace import Run
+
+pytestmark = pytest.mark.slow
+
+SPACE = {"height": None, "slope": {"low": 1, "high": 12}}
+
+
+def spec_of(**changes: Any) -> TuneSpec:
+    values = {
+        "stage": "climb", "space": SPACE, "objectives": [{"metric": "reached"}], "trials": 8,
+        "parameters": {"seconds": 0.0}, "sampler": "random", "at_once": 2, "name": "climbs",
+    }  # fmt: skip
+    return TuneSpec.parse({**values, **changes})
+
+
+def rows_of(study: Artifact) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads((study.path / "trials.json").read_text())
+    return rows
+
+
+def trials_of(own: LiveWorkspace, run: Run) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = own.client.get("/runs", parent=run.run_id, limit=200)
+    return found
+
+
+def test_a_search_finds_the_best_and_keeps_what_it_has_made(workspace: LiveWorkspace) -> None:
+    run = workspace.submit(spec_of(seed=1)).wait(120)
+    assert run.state == "succeeded"
+    made = run.outputs()
+    rows = rows_of(made["study"])
+    assert [row["state"] for row in rows] == ["complete"] * 8
+    best = max(rows, key=lambda row: row["values"][0])
+    assert made["study"].summary["best_trial"] == best["trial"]
+    assert made["study"].summary["best_parameters"] == best["parameters"]
+    told = (made["best_report"].path / "height.txt").read_text().split()
+    assert told == [repr(best["parameters"]["height"]), str(best["parameters"]["slope"])]
+    assert made["best_report"].name == "climbs-report"
+    for row in rows:  # of the others nothing is left
+        (reference,) = row["outputs"].values()
+        if row is best:
+            assert workspace.client.get(f"/artifacts/{reference}")["summary"]["height"]
+        else:
+            with pytest.raises(SpecError):
+                workspace.client.get(f"/artifacts/{reference}")
+    curve = [e["payload"] for e in run.events() if e["kind"] == "metric"]
+    assert sorted(point["step"] for point in curve) == list(range(8))
+    assert "report.html" in {path.name for path in made["study"].path.iterdir()}
+
+
+def test_a_search_by_several_objectives_keeps_the_compromises(workspace: LiveWorkspace) -> None:
+    objectives = [{"metric": "height"}, {"metric": "cost", "direction": "minimize"}]
+    made = workspace.submit(spec_of(objectives=objectives, sampler="nsga2")).wait(120).outputs()
+    rows = rows_of(made["study"])
+
+    def is_beaten(row: dict[str, Any]) -> bool:
+        height, cost = row["values"]
+        return any(
+            h >= height and c <= cost and (h, c) != (height, cost)
+            for h, c in (other["values"] for other in rows)
+        )
+
+    for row in rows:
+        (reference,) = row["outputs"].values()
+        if is_beaten(row):
+            with pytest.raises(SpecError):
+                workspace.client.get(f"/artifacts/{reference}")
+        else:
+            workspace.client.get(f"/artifacts/{reference}")
+
+
+def test_trials_that_are_not_among_the_best_rest_and_lose_no_step(
+    start_workspace: StartWorkspace, tmp_path: Path
+) -> None:
+    own = start_workspace(slots=2)
+    diary = tmp_path / "diary"
+    parameters = {"seconds": 0.15, "steps": 9, "diary": str(diary)}
+    run = own.submit(spec_of(pruner="asha", trials=9, parameters=parameters)).wait(180)
+    assert run.state == "succeeded"
+    study = run.outputs()["study"]
+    states = Counter(row["state"] for row in rows_of(study))
+    assert states["complete"] >= 1
+    assert states["complete"] + states["pruned"] == 9
+    lines = diary_lines(diary)
+    assert len(lines) == len(set(lines)), "a step was done twice"
+    assert len(lines) < 9 * 9 * 0.7, "nobody was stopped early"
+    assert all(record["state"] in ("succeeded", "cancelled") for record in trials_of(own, run))
+    told = [e["payload"]["message"] for e in run.events() if e["kind"] == "log"]
+    assert any("it goes on" in message for message in told)
+
+
+@pytest.mark.parametrize("pruner", ["none", "asha"])
+def test_a_search_outlives_the_death_of_everything(
+    start_workspace: StartWorkspace, tmp_path: Path, pruner: str
+) -> None:
+    own = start_workspace(slots=2)
+    diary = tmp_path / "diary"
+    parameters = {"seconds": 0.1, "steps": 9, "diary": str(diary)}
+    run = own.submit(spec_of(trials=8, pruner=pruner, parameters=parameters))
+
+    def num_ended() -> int:
+        return sum(record["ended_at"] is not None for record in trials_of(own, run))
+
+    wait_until(lambda: len(diary_lines(diary)) >= 6, "trials work", 60)
+    own.coordinators()[0].kill()
+    wait_until(lambda: run.record()["term"] == 2, "the search was started again", 60)
+    wait_until(lambda: len(diary_lines(diary)) >= 12, "trials go on", 60)
+    kill_daemon(own)
+    wait_until(lambda: len(diary_lines(diary)) >= 18, "trials go on", 60)
+    own.workers()[0].kill()
+    assert run.wait(180).state == "succeeded"
+    rows = rows_of(run.outputs()["study"])
+    assert [row["trial"] for row in rows] == list(range(8))
+    assert all(row["state"] in ("complete", "pruned") for row in rows)
+    assert len(trials_of(own, run)) == 8, "a trial was asked for twice"
+    assert num_ended() == 8
+
+
+def test_a_search_that_is_paused_goes_on(start_workspace: StartWorkspace, tmp_path: Path) -> None:
+    own = start_workspace(slots=2)
+    diary = tmp_path / "diary"
+    parameters = {"seconds": 0.1, "diary": str(diary)}
+    run = own.submit(spec_of(trials=6, pruner="asha", parameters=parameters))
+    wait_until(lambda: len(diary_lines(diary)) >= 6, "trials work", 60)
+    run.pause()
+    wait_until(lambda: run.record()["state"] == "paused", "it is paused", 30)
+    wait_until(lambda: not own.workers(), "no slot is held", 30)
+    run.resume()
+    assert run.wait(120).state == "succeeded"
+    lines = diary_lines(diary)
+    assert len(lines) == len(set(lines)), "a step was done twice"
+
+
+def test_trials_that_fail_are_told_and_the_others_count(workspace: LiveWorkspace) -> None:
+    space = {"slope": [13, 5, 6]}
+    run = workspace.submit(spec_of(space=space, sampler="grid", trials=10)).wait(120)
+    rows = rows_of(run.outputs()["study"])
+    assert [row["state"] for row in rows] == ["fail", "complete", "complete"]
+    only = workspace.submit(spec_of(space={"slope": [13], "height": [0.1, 0.2, 0.3]},
+                                    sampler="grid"))  # fmt: skip
+    with pytest.raises(DataError, match="Thirteen is bad luck"):
+        only.wait(120).outputs()
+
+
+def test_a_figure_that_the_runs_do_not_have_is_named(workspace: LiveWorkspace) -> None:
+    run = workspace.submit(spec_of(objectives=[{"metric": "macro_recal"}], seed=9))
+    with pytest.raises(SpecError, match="no figure 'macro_recal'") as caught:
+        run.wait(120).outputs()
+    assert "reached" in caught.value.next_step
+
+
+def test_the_training_of_a_classifier_is_tuned(
+    start_workspace: StartWorkspace, tmp_path: Path
+) -> None:
+    own = start_workspace(slots=2)
+    integrate_rows(own, tmp_path)
+    spec = TuneSpec.parse({
+        "parameters": {"dataset": "rows", "validation": "rows", "batch_size": 16,
+                       "model": str(write_encoder(tmp_path / "encoder")), "max_tokens": 24,
+                       "precision": "float32", "epochs": 3},
+        "space": {"learning_rate": {"low": 1e-6, "high": 5e-3, "log": True}},
+        "trials": 4, "pruner": "asha", "at_once": 2, "name": "tuned",
+    })  # fmt: skip
+    made = own.submit(spec).wait(180).outputs()
+    assert made["study"].summary["macro_recall"] > 0.8
+    assert made["study"].summary["best_parameters"]["learning_rate"] > 1e-4
+    assert load_predictor(made["best_model"].path).labels == ["negative", "positive"]

@@ -1,0 +1,263 @@
+"""A study: Optuna's, in a journal that outlives whoever writes it.
+
+The journal is one file with a line for each change, flushed before it counts. Only the search
+itself writes it, one attempt at a time, so it takes no lock that a killed one could leave behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.tune.options import TuneSpec
+from workbench.tune.space import Choice, Space
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from optuna.trial import FrozenTrial, Trial
+
+JOURNAL = "study.journal"
+_NAME = "study"
+_VALUES, _RUN, _RESTS, _REFUSED = "values", "run_id", "rests_at", "refused"
+_OUTPUTS, _SECONDS = "outputs", "slot_seconds"
+_MOST_TRIES = 50  # to find values that go together
+
+
+class Study:
+    """What was tried, and what to try next."""
+
+    def __init__(self, folder: Path, spec: TuneSpec, space: Space) -> None:
+        import optuna
+        from optuna.storages.journal import JournalFileBackend
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._optuna = optuna
+        self._spec = spec
+        self._space = space
+        journal = folder / JOURNAL
+        _drop_torn_line(journal)
+        with _quiet():
+            lock: Any = _NoLock()
+            backend = JournalFileBackend(str(journal), lock)
+            self._study = optuna.create_study(
+                storage=optuna.storages.JournalStorage(backend), study_name=_NAME,
+                directions=[objective.direction for objective in spec.objectives],
+                load_if_exists=True, pruner=make_pruner(spec),
+            )  # fmt: skip
+        self._grid = list(space.grid()) if spec.sampler == "grid" else None
+
+    # -- what is there ----------------------------------------------------------------------------
+
+    def trials(self) -> list[FrozenTrial]:
+        """Return all trials by number."""
+        return list(self._study.get_trials(deepcopy=False))
+
+    def open_trials(self) -> list[FrozenTrial]:
+        """Return the trials that are neither done nor given up."""
+        return [trial for trial in self.trials() if not trial.state.is_finished()]
+
+    def values_of(self, trial: FrozenTrial) -> dict[str, Any]:
+        """Return the values that a trial gives to fields; none if they did not go together."""
+        found: dict[str, Any] = json.loads(trial.user_attrs.get(_VALUES, "{}"))
+        return found
+
+    def run_of(self, trial: FrozenTrial) -> str:
+        """Return the id of a trial's run; empty if its values did not go together."""
+        return str(trial.user_attrs.get(_RUN, ""))
+
+    def outputs_of(self, trial: FrozenTrial) -> dict[str, tuple[str, str]]:
+        """Return what a trial has made: ``{output: (kind, reference)}``."""
+        made: dict[str, list[str]] = trial.user_attrs.get(_OUTPUTS, {})
+        return {name: (kind, reference) for name, (kind, reference) in made.items()}
+
+    def slot_seconds_of(self, trial: FrozenTrial) -> float:
+        """Return for how long a trial has held slots, as far as it is noted."""
+        return float(trial.user_attrs.get(_SECONDS, 0.0))
+
+    def note_slot_seconds(self, number: int, seconds: float) -> None:
+        """Note for how long a trial has held slots."""
+        self._trial(number).set_user_attr(_SECONDS, round(seconds, 3))
+
+    def rests_at(self, number: int) -> int | None:
+        """Return the rung at which a trial rests."""
+        rung: int | None = self.trials()[number].user_attrs.get(_RESTS)
+        return rung
+
+    def best(self) -> list[FrozenTrial]:
+        """Return the completed trials, the best first; of several objectives the compromises."""
+        done = [t for t in self.trials() if t.state.name == "COMPLETE"]
+        if len(self._spec.objectives) > 1:
+            return sorted(self._study.best_trials, key=lambda t: t.number) if done else []
+        sign = self._spec.objectives[0].sign
+        return sorted(done, key=lambda t: (-sign * float(t.values[0]), t.number))
+
+    # -- what comes next --------------------------------------------------------------------------
+
+    def has_more(self) -> bool:
+        """Whether there is another set of values to try."""
+        most = self._spec.trials if self._grid is None else min(self._spec.trials, len(self._grid))
+        return len(self.trials()) < most
+
+    def ask(self, search_id: str) -> FrozenTrial:
+        """Choose the values of a new trial, and note them with the id of the run to come.
+
+        The id follows from that of the search: a run that is asked for twice is one run.
+
+        Raises:
+            SpecError: no values go together.
+        """
+        from workbench.core.errors import SpecError
+
+        number = len(self.trials())
+        with _quiet():
+            self._study.sampler = self._sampler(number)
+            for _ in range(_MOST_TRIES):
+                trial = self._study.ask()
+                values = self._values(trial, number)
+                try:
+                    self._space.to_spec(values)
+                except SpecError as error:
+                    refused = error
+                    trial.set_user_attr(_REFUSED, error.what)
+                    self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
+                    continue
+                break
+            else:
+                raise SpecError(
+                    f"In {_MOST_TRIES} tries no values went together: {refused.what}",
+                    where="space",
+                    next_step="Widen the search space, or change the fixed parameters.",
+                )
+            key = f"{search_id}:{trial.number}"
+            trial.set_user_attr(_VALUES, json.dumps(values))
+            trial.set_user_attr(_RUN, f"r-{hashlib.sha256(key.encode()).hexdigest()[:10]}")
+        return self.trials()[trial.number]
+
+    # -- what is found ----------------------------------------------------------------------------
+
+    def report(self, number: int, step: int, value: float) -> None:
+        """Note what a trial has at a step."""
+        trial = self._trial(number)
+        if step not in self.trials()[number].intermediate_values:
+            trial.report(value, step)
+
+    def should_stop(self, number: int) -> bool:
+        """Whether Optuna's pruner would stop a trial now."""
+        with _quiet():
+            return bool(self._trial(number).should_prune())
+
+    def rest(self, number: int, rung: int | None) -> None:
+        """Note that a trial rests at a rung, or none any more."""
+        self._trial(number).set_user_attr(_RESTS, rung)
+
+    def complete(self, number: int, values: list[float], outputs: dict[str, list[str]]) -> None:
+        """Note a trial's values, and what it has made: ``{output: [kind, reference]}``."""
+        self._trial(number).set_user_attr(_OUTPUTS, outputs)
+        with _quiet():
+            self._study.tell(number, values)
+
+    def give_up(self, number: int, *, failed: bool) -> None:
+        """Note that a trial was stopped early, or has failed."""
+        state = self._optuna.trial.TrialState
+        with _quiet():
+            self._study.tell(number, state=state.FAIL if failed else state.PRUNED)
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _trial(self, number: int) -> Trial:
+        return self._optuna.trial.Trial(self._study, self.trials()[number]._trial_id)
+
+    def _values(self, trial: Trial, number: int) -> dict[str, Any]:
+        if self._grid is not None:
+            return self._grid[number]
+        values: dict[str, Any] = {}
+        for name, dimension in self._space.dimensions.items():
+            if not self._space.active(name, values):
+                continue
+            if isinstance(dimension, Choice):
+                # Optuna's choices are plain texts, numbers and the like; others go by their place.
+                place = trial.suggest_categorical(name, _names(dimension))
+                values[name] = dimension.choices[_names(dimension).index(place)]
+            elif self._space.is_whole(name):
+                step = int(dimension.step or 1)
+                values[name] = trial.suggest_int(
+                    name, int(dimension.low), int(dimension.high), step=step, log=dimension.log
+                )
+            else:
+                values[name] = trial.suggest_float(
+                    name, dimension.low, dimension.high, step=dimension.step, log=dimension.log
+                )
+        return values
+
+    def _sampler(self, number: int) -> Any:
+        """Return a sampler for one trial: seeded anew, so that a restarted search chooses alike."""
+        samplers = self._optuna.samplers
+        seed = int.from_bytes(hashlib.sha256(f"{self._spec.seed}:{number}".encode()).digest()[:4])
+        name = self._spec.sampler
+        if name == "auto":
+            name = "nsga2" if len(self._spec.objectives) > 1 else "tpe"
+        match name:
+            case "tpe":
+                return samplers.TPESampler(
+                    seed=seed, multivariate=True, group=True, constant_liar=True
+                )
+            case "gp":
+                return samplers.GPSampler(seed=seed, deterministic_objective=False)
+            case "cmaes":
+                return samplers.CmaEsSampler(seed=seed)
+            case "nsga2":
+                population = max(4, min(50, self._spec.trials // 4))
+                return samplers.NSGAIISampler(seed=seed, population_size=population)
+            case _:
+                return samplers.RandomSampler(seed=seed)
+
+
+def make_pruner(spec: TuneSpec) -> Any:
+    """Return Optuna's pruner, for those that are Optuna's."""
+    from optuna import pruners
+
+    match spec.pruner:
+        case "median":
+            return pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=spec.first_rung - 1)
+        case "wilcoxon":
+            return pruners.WilcoxonPruner(p_threshold=0.1)
+        case _:
+            return pruners.NopPruner()
+
+
+def _names(dimension: Choice) -> list[Any]:
+    plain = (str, int, float, bool, type(None))
+    return [c if isinstance(c, plain) else json.dumps(c) for c in dimension.choices]
+
+
+def _drop_torn_line(journal: Path) -> None:
+    """Cut off a line that a power loss has left unfinished."""
+    if journal.exists():
+        content = journal.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if len(whole) < len(content):
+            journal.write_bytes(whole)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Optuna's warnings of experimental parts off: they are no business of users here."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+class _NoLock:
+    """The lock of a journal that only one process writes."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
