@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,11 +30,26 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 # A daemon that outlives a killed test session shall not stay for long.
 os.environ["WORKBENCH_IDLE_MINUTES"] = "5"
 
+# Nobody's own workspace: a test that names none of its own is told by ``no_stray_workspace``.
+_STRAY = Path(tempfile.mkdtemp(prefix="workbench-tests-")) / "stray"
+os.environ["WORKBENCH_WORKSPACE"] = str(_STRAY)
+
 # On a busy machine an example may take any time: no law is about the clock.
 settings.register_profile(
     "workbench", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("workbench")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_stray_workspace() -> Iterator[None]:
+    """See that no test has started a daemon for a workspace that it did not name."""
+    yield
+    was_used = _STRAY.exists()
+    if was_used:
+        LiveWorkspace(_STRAY).down()
+    shutil.rmtree(_STRAY.parent, ignore_errors=True)
+    assert not was_used, "a test has used the default workspace"
 
 
 @pytest.fixture(scope="session")

@@ -915,7 +915,8 @@ def test_a_session_keeps_what_the_page_was_told() -> None:
 
 
 def test_a_rule_of_a_cell_is_in_the_form_at_once_and_can_be_added() -> None:
-    form = SpecForm("clean", dataset="comments@latest")
+    workspace = JournalRun().workspace
+    form = SpecForm("clean", workspace, dataset="comments@latest")  # type: ignore[arg-type]
     rows = [row for group in form.content()["form"]["groups"] for row in group["fields"]]
     assert "no_shouting" not in next(row for row in rows if row["name"] == "rules")["kinds"]
 

@@ -49,8 +49,9 @@ class TuneSpec(Spec):
         group="What is searched",
     )  # fmt: skip
     objectives: list[Objective] = option(
-        [{"metric": "macro_recall", "direction": "maximize"}], title="Objectives", help="What is good. Of several, "
-        "the best compromises are kept.", group="What is searched", min_length=1, max_length=4,
+        [{"metric": "macro_recall", "direction": "maximize"}], title="Objectives",
+        help="What is good. Of several, the best compromises are kept.", group="What is searched",
+        min_length=1, max_length=4,
     )  # fmt: skip
     sampler: SamplerName = option(
         "auto", title="Sampler", help="How values are chosen: random, tree-structured (tpe), "
