@@ -14,6 +14,7 @@ import psutil
 
 from benchmarks._data_sets import write_data_set
 from benchmarks._gangs import NUM_RANKS, await_sight
+from workbench.core.workers import WorkersWish
 from workbench.data.integrate import IntegrateSpec
 from workbench.queue.states import TERMINAL
 from workbench.train.train import TrainSpec
@@ -58,17 +59,19 @@ class OwnGangs:
             run.cancel()
             run.wait(_END_SECONDS)
 
-    def submit_long(self, checkpoint_seconds: float = 3600) -> Run:
+    def submit_long(
+        self, checkpoint_seconds: float = 3600, workers: WorkersWish = NUM_RANKS
+    ) -> Run:
         """Submit a training that does not end by itself; it also saves when it has to stop."""
-        return self._submit(epochs=1000, checkpoint_seconds=checkpoint_seconds)
+        return self._submit(workers, epochs=1000, checkpoint_seconds=checkpoint_seconds)
 
-    def _submit(self, **options: Any) -> Run:
+    def _submit(self, workers: WorkersWish = NUM_RANKS, **options: Any) -> Run:
         self._seed += 1
         spec = TrainSpec(
             dataset=self.dataset, model=str(self._model), batch_size=_BATCH_SIZE, max_tokens=16,
             seed=self._seed, precision="float32", learning_rate=1e-5, **options,
         )  # fmt: skip
-        return self.workspace.submit(spec, workers=NUM_RANKS)
+        return self.workspace.submit(spec, workers=workers)
 
 
 class OwnTraining:

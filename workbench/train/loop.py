@@ -108,7 +108,7 @@ class Fit:
             return Wishes(stop=False, save=False)
         count = batches.num_slices(options.batch_size, options.virtual_ranks, self._job.num_shrinks)
         work = BatchWork(self._batch(), self._texts, self._loss, options, step, count)
-        found = self._strategy.gather(work, self._wishes())
+        found = self._strategy.gather(work, self._wishes)
         self._check_loss(found.loss)
         share = batches.learning_rate_share(step, self._num_steps, options.warmup_share)
         self._strategy.update(options.learning_rate * share, step)
@@ -187,6 +187,7 @@ class Fit:
     # -- what is kept -----------------------------------------------------------------------------
 
     def _keep(self, epoch: int) -> None:
+        self._saver.finish()  # what does not point to the new best shall not come after it
         self._place.best, self._place.best_epoch = best_key(epoch), epoch
         self._save("best", best_key(epoch))
 

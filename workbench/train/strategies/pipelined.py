@@ -7,7 +7,7 @@ holds the activations of few slices. Narayanan et al. 2019 (PipeDream); 2021 (Me
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch  # noqa: TID253 (only ranks import this module, when work starts)
@@ -65,11 +65,11 @@ class Pipelined:
     def _is_last(self) -> bool:
         return self._stage == self._num_stages - 1
 
-    def gather(self, work: StepWork, wishes: Wishes) -> Gathered:
+    def gather(self, work: StepWork, wishes: Callable[[], Wishes]) -> Gathered:
         """Pass this row's slices through the stages."""
         own = slices_of_rank(self._row, self._num_rows, work.num_slices)
         numbers = [number for number in own if len(work.rows(number))]
-        found = to_sum(wishes)
+        loss_here = torch.zeros(())
         self._model.train()
         on_the_way: deque[_OnTheWay] = deque()
         sent: list[dist.Work] = []
@@ -78,13 +78,14 @@ class Pipelined:
             for place, number in enumerate(numbers):
                 on_the_way.append(self._forward(work, number, sent))
                 if self._is_last:
-                    found[0] += on_the_way[-1].output.detach()
+                    loss_here += on_the_way[-1].output.detach().cpu()
                 if place >= num_ahead:
                     self._backward(on_the_way.popleft(), sent)
             while on_the_way:
                 self._backward(on_the_way.popleft(), sent)
             for each in sent:
                 each.wait()
+        found = to_sum(loss_here, wishes())
         self._ranks.sum(found)
         return Gathered.from_sums(found)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch  # noqa: TID253 (only ranks import this module, when work starts)
@@ -32,22 +32,23 @@ class Replicated:
         self._reduction = ExactReduction(ranks) if options.exact else QuickReduction(ranks)
         self._tokens = torch.empty(0)
 
-    def gather(self, work: StepWork, wishes: Wishes) -> Gathered:
+    def gather(self, work: StepWork, wishes: Callable[[], Wishes]) -> Gathered:
         """Gather what the slices of this rank give, then sum over all ranks."""
         self._tokens = work.tokens()
         self._weights.open_step(self._tokens)
-        extra, start = self._weights.extra, to_sum(wishes).to(self._tokens.device)
+        extra = self._weights.extra
         self._model.train()
         with work.autocast():  # around all slices: weights are cast once
             for number in self._reduction.over(self._weights.exchange, work.num_slices):
-                extra += start
+                told: torch.Tensor | float = 0.0
                 rows = work.rows(number)
                 if len(rows):
                     work.seed(number)
                     inputs = work.inputs(rows)
                     loss = work.loss(self._model(**inputs, **work.asks), inputs, rows)
                     loss.backward()  # type: ignore[no-untyped-call]
-                    extra[0] += loss.detach()
+                    told = loss.detach()
+                extra += to_sum(told, wishes()).to(extra.device)
         return Gathered.from_sums(extra)
 
     def update(self, learning_rate: float, step: int) -> None:

@@ -8,7 +8,7 @@ layer. Shoeybi et al. 2019 (Megatron-LM).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch  # noqa: TID253 (only ranks import this module, when work starts)
@@ -50,11 +50,11 @@ class Sharded:
         blocks = [_block(n, p, self._mesh, ranks) for n, p in model.named_parameters()]
         self._blocks = OwnedBlocks(blocks, job.options, ranks)
 
-    def gather(self, work: StepWork, wishes: Wishes) -> Gathered:
+    def gather(self, work: StepWork, wishes: Callable[[], Wishes]) -> Gathered:
         """Work on this row's slices; blocks of gradients are summed over rows on the way."""
         of_rows = [self._slices(row, work) for row in range(self._num_rows)]
         numbers = of_rows[self._row]
-        found = to_sum(wishes)
+        loss_here = torch.zeros(())
         self._model.train()
         for place in range(max(map(len, of_rows))):  # all ranks put layers together
             is_filler = place >= len(numbers)
@@ -70,7 +70,8 @@ class Sharded:
                 scaled = loss * self._num_rows if self._sums_by_itself else loss
                 scaled.backward()  # type: ignore[no-untyped-call]
             if self._is_first_of_row:
-                found[0] += loss.detach().cpu()
+                loss_here += loss.detach().cpu()
+        found = to_sum(loss_here, wishes())
         self._ranks.sum(found)
         return Gathered.from_sums(found)
 

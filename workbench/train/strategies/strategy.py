@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import torch  # noqa: TID253 (only ranks import this module, when work starts)
@@ -28,14 +28,14 @@ class Gathered(NamedTuple):
 
     @classmethod
     def from_sums(cls, numbers: torch.Tensor) -> Gathered:
-        """Read the sums of ``to_sum`` over all ranks and slices, with the losses added to them."""
+        """Read the sum of ``to_sum`` over all ranks and slices."""
         loss, *wishes = numbers.tolist()
         return cls(loss, Wishes(*(number > 0 for number in wishes)))
 
 
-def to_sum(wishes: Wishes) -> torch.Tensor:
-    """Return float32 [3]: a loss of zero, and the wishes as numbers."""
-    return torch.tensor([0.0, *map(float, wishes)])
+def to_sum(loss: torch.Tensor | float, wishes: Wishes) -> torch.Tensor:
+    """Return float32 [3]: a loss, and the wishes as numbers."""
+    return torch.tensor([float(loss), *map(float, wishes)])
 
 
 class RowInputs(Protocol):
@@ -76,8 +76,10 @@ class StepWork(RowInputs, Protocol):
 class Strategy(Protocol):
     """A model on the ranks of a gang: all ranks call the same methods in the same order."""
 
-    def gather(self, work: StepWork, wishes: Wishes) -> Gathered:
+    def gather(self, work: StepWork, wishes: Callable[[], Wishes]) -> Gathered:
         """Gather the gradients of a global batch, its loss, and the wishes of all ranks.
+
+        What a rank wishes is asked as late as can be, so that it is done after this very step.
 
         Raises:
             PeerLost: a rank died.
