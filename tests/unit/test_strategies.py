@@ -16,6 +16,7 @@ from workbench.core.errors import RunPaused, SpecError
 from workbench.core.laws import FolderRun
 from workbench.models.predictor import load_predictor
 from workbench.train.options import Kind, Layout
+from workbench.train.state import Place
 from workbench.train.strategies.layout import choose_layout
 from workbench.train.train import TrainSpec
 
@@ -86,6 +87,48 @@ def test_a_strategy_gives_the_losses_and_the_model_of_a_single_process(
     expected, found = (load_predictor(each.path).predict(texts) for each in (single[1], model))
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert not list(model.path.glob("model-part-*"))
+
+
+@pytest.mark.parametrize("kind", ["ddp", "fsdp", "pipeline"])
+def test_activations_that_are_computed_again_change_nothing(
+    encoder: Path, inputs: Inputs, single: tuple[FolderRun, Artifact], tmp_path: Path, kind: Kind
+) -> None:
+    run = FolderRun(tmp_path, inputs, num_workers=2)
+    run.run(spec_for(encoder, strategy=kind, recompute=True))
+    np.testing.assert_allclose(losses(run), losses(single[0]), atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "num_workers"), [("ddp", 1), ("fsdp", 2), ("pipeline", 2)])
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_is_close(
+    encoder: Path, inputs: Inputs, single: tuple[FolderRun, Artifact], tmp_path: Path,
+    kind: Kind, num_workers: int, precision: str,
+) -> None:  # fmt: skip
+    run = FolderRun(tmp_path, inputs, num_workers=num_workers)
+    run.run(spec_for(encoder, strategy=kind, precision=precision))
+    np.testing.assert_allclose(losses(run), losses(single[0]), atol=2e-2)
+    assert losses(run) != losses(single[0])
+
+
+@pytest.mark.slow
+def test_a_compiled_model_learns_the_same(
+    encoder: Path, inputs: Inputs, single: tuple[FolderRun, Artifact], tmp_path: Path
+) -> None:
+    run = FolderRun(tmp_path, inputs)
+    run.run(spec_for(encoder, compile=True))
+    np.testing.assert_allclose(losses(run), losses(single[0]), atol=1e-4)
+
+
+def test_the_scale_of_the_loss_falls_at_once_and_rises_slowly() -> None:
+    place = Place()
+    begun = place.loss_scale
+    place.adapt_scale(was_taken=False)
+    assert place.loss_scale == begun / 2
+    for _ in range(1999):
+        place.adapt_scale(was_taken=True)
+    assert place.loss_scale == begun / 2
+    place.adapt_scale(was_taken=True)
+    assert place.loss_scale == begun
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,11 @@ class Fit:
         self._reporter = reporter
         self._train_set = open_token_set(job.train_set)
         self._model: Any = _open_model(job).to(ranks.device)
+        if job.options.recompute:
+            self._model.gradient_checkpointing_enable({"use_reentrant": False})
         self._strategy = make_strategy(self._model, job, ranks)
+        if job.options.compile:
+            self._model.compile(dynamic=True)
         self._loss = Loss(job, self._train_set.labels, ranks.device)
         self._texts = self._inputs_of(self._train_set)
         self._saver = Saver(job.work, ranks.rank, reporter)
@@ -107,11 +111,14 @@ class Fit:
         if step in self._job.skipped:
             return Wishes(stop=False, save=False)
         count = batches.num_slices(options.batch_size, options.virtual_ranks, self._job.num_shrinks)
-        work = BatchWork(self._batch(), self._texts, self._loss, options, step, count)
+        scale = self._place.loss_scale if options.precision == "fp16" else 1.0
+        work = BatchWork(self._batch(), self._texts, self._loss, options, step, count, scale)
         found = self._strategy.gather(work, self._wishes)
         self._check_loss(found.loss)
         share = batches.learning_rate_share(step, self._num_steps, options.warmup_share)
-        self._strategy.update(options.learning_rate * share, step)
+        was_taken = self._strategy.update(options.learning_rate * share, step, scale)
+        if options.precision == "fp16":
+            self._place.adapt_scale(was_taken=was_taken)
         return found.wishes
 
     def _wishes(self) -> Wishes:

@@ -12,7 +12,7 @@ from workbench.core.workers import MOST_WORKERS
 from workbench.train.batches import num_slices
 
 ClassWeights = Literal["none", "balanced", "sqrt"]
-Precision = Literal["float32", "bf16"]
+Precision = Literal["float32", "bf16", "fp16"]
 Kind = Literal["ddp", "fsdp", "tensor", "pipeline", "fsdp+tensor"]
 
 
@@ -43,8 +43,10 @@ class FitOptions(Spec):
         search="1e-4 0.3 log",
     )  # fmt: skip
     precision: Precision = option(
-        "bf16", title="Precision", help="bf16 multiplies matrices in 16 bits and keeps weights in "
-        "32: faster on processors with bf16 units, slower on others.", group="Training",
+        "bf16", title="Precision", help="bf16 and fp16 multiply matrices in 16 bits and keep "
+        "weights in 32: faster on processors with units for it, slower on others. fp16 is for GPUs "
+        "without bf16; its loss is scaled so that small gradients are not lost.",
+        group="Training",
     )  # fmt: skip
     clip_norm: float | None = option(
         None, title="Longest gradient", help="A longer gradient of a whole batch is scaled down to "
@@ -63,6 +65,14 @@ class FitOptions(Spec):
         None, title="Virtual ranks", help="Into how many pieces each batch is cut, whatever the "
         "number of workers; more workers than pieces find no work. Of about 16 records when empty.",
         group="Workers", ge=1, le=1024,
+    )  # fmt: skip
+    recompute: bool = option(
+        False, title="Recompute", help="Activations are not kept but computed again on the way "
+        "back: less memory, a third more time.", group="Workers",
+    )  # fmt: skip
+    compile: bool = option(
+        False, title="Compile", help="Have torch.compile translate the model first, for a minute: "
+        "faster on most GPUs, seldom on processors.", group="Workers",
     )  # fmt: skip
     strategy: Literal["auto"] | Kind = option(
         "auto", title="Strategy", help="How the model lies on the workers: whole on each (ddp), "

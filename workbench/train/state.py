@@ -15,6 +15,7 @@ STEP_KEY = "step-"
 BEST_KEY = "best-"
 _PLACE = "state.json"
 _NUM_KEPT = 2
+_STEPS_TO_DOUBLE = 2000
 
 
 @dataclass
@@ -27,6 +28,20 @@ class Place:
     best_epoch: int | None = None
     macro_recall: float | None = None
     accuracy: float | None = None
+    loss_scale: float = 2.0**16  # of fp16
+    steps_in_scale: int = 0  # since it was changed
+
+    def adapt_scale(self, *, was_taken: bool) -> None:
+        """Halve the scale of the loss after a step that could not be taken, double it at times.
+
+        Source: Micikevicius et al. 2018 (dynamic loss scaling); the numbers are those of torch's
+        ``GradScaler``.
+        """
+        self.steps_in_scale += 1
+        if not was_taken:
+            self.loss_scale, self.steps_in_scale = self.loss_scale / 2, 0
+        elif self.steps_in_scale >= _STEPS_TO_DOUBLE:
+            self.loss_scale, self.steps_in_scale = self.loss_scale * 2, 0
 
 
 def state_key(place: Place) -> str:

@@ -37,9 +37,10 @@ class ModelInputs:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context in which the model computes in its precision."""
-        if self._precision == "bf16":
-            return torch.autocast(self._device.type, torch.bfloat16)
-        return contextlib.nullcontext()
+        if self._precision == "float32":
+            return contextlib.nullcontext()
+        kind = {"bf16": torch.bfloat16, "fp16": torch.float16}[self._precision]
+        return torch.autocast(self._device.type, kind)
 
 
 class BatchWork:
@@ -47,8 +48,9 @@ class BatchWork:
 
     def __init__(
         self, batch: batches.Rows, texts: ModelInputs, loss: Loss, options: FitOptions,
-        step: int, num_slices: int,
+        step: int, num_slices: int, scale: float = 1.0,
     ) -> None:  # fmt: skip
+        self.scale = scale
         self.num_slices = num_slices
         self.asks = {"output_hidden_states": True} if loss.needs_hidden else {}
         self.inputs = texts.inputs

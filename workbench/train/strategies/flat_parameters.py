@@ -143,6 +143,10 @@ class FlatParameters:
         self.table.grad[tokens] = self.gathered[1]
         yield
         self.table.grad[tokens] = 0.0
+        self.close_step()
+
+    def close_step(self) -> None:
+        """End a step: words are read from the whole table again."""
         self.embedding.close()
 
 

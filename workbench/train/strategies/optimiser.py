@@ -49,6 +49,11 @@ class Optimiser:
         self._adamw.step()
 
 
+def are_numbers(gradients: Iterable[torch.Tensor]) -> bool:
+    """Whether all gradients are finite: a sum shows it at the cost of reading them once."""
+    return all(math.isfinite(float(gradient.sum(dtype=torch.float64))) for gradient in gradients)
+
+
 def scale_to_norm(gradients: Iterable[torch.Tensor], squares: float, most: float | None) -> float:
     """Return the norm of gradients, the sum of whose squares is given; if too long, scale them."""
     norm = math.sqrt(squares)

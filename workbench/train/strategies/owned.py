@@ -14,7 +14,12 @@ import torch.distributed as dist  # noqa: TID253
 from workbench.train.options import FitOptions
 from workbench.train.ranks import Ranks, told_as_lost
 from workbench.train.shards import Place, Shard
-from workbench.train.strategies.optimiser import MOMENTS, Optimiser, scale_to_norm
+from workbench.train.strategies.optimiser import (
+    MOMENTS,
+    Optimiser,
+    are_numbers,
+    scale_to_norm,
+)
 
 
 @dataclass(frozen=True)
@@ -54,15 +59,28 @@ class OwnedBlocks:
             [block.values for block in self._blocks if len(block.shape) <= 1], options,
         )  # fmt: skip
 
-    def update(self, learning_rate: float, step: int) -> None:
-        """Take a step along the gradients, and forget them."""
+    def update(self, learning_rate: float, step: int, scale: float) -> bool:
+        """Take a step along the gradients, if all ranks' are numbers, and forget them."""
         for block in self._blocks:
             block.values.grad = block.gradient()
-        if self._most_norm is not None:
-            self._clip(self._most_norm)
-        self._optimiser.update(learning_rate, step)
+        is_well = scale == 1.0 or self._unscale(scale)
+        if is_well:
+            if self._most_norm is not None:
+                self._clip(self._most_norm)
+            self._optimiser.update(learning_rate, step)
         for block in self._blocks:
             block.values.grad = block.parameter.grad = None
+        return is_well
+
+    def _unscale(self, scale: float) -> bool:
+        gradients = [block.gradient() for block in self._blocks]
+        num_broken = torch.tensor([0.0 if are_numbers(gradients) else 1.0])
+        self._ranks.sum(num_broken)
+        if num_broken:
+            return False
+        for gradient in gradients:
+            gradient.div_(scale)
+        return True
 
     def sum_gradients(self, group: Any) -> None:
         """Replace the gradients by their sums over a group of ranks, in one exchange.

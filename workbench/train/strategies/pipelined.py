@@ -78,7 +78,7 @@ class Pipelined:
             for place, number in enumerate(numbers):
                 on_the_way.append(self._forward(work, number, sent))
                 if self._is_last:
-                    loss_here += on_the_way[-1].output.detach().cpu()
+                    loss_here += on_the_way[-1].output.detach().cpu() / work.scale
                 if place >= num_ahead:
                     self._backward(on_the_way.popleft(), sent)
             while on_the_way:
@@ -89,11 +89,11 @@ class Pipelined:
         self._ranks.sum(found)
         return Gathered.from_sums(found)
 
-    def update(self, learning_rate: float, step: int) -> None:
-        """Take a step along the gathered gradients."""
+    def update(self, learning_rate: float, step: int, scale: float) -> bool:
+        """Take a step along the gathered gradients, if they are numbers."""
         if self._num_rows > 1:
             self._blocks.sum_gradients(self._group)
-        self._blocks.update(learning_rate, step)
+        return self._blocks.update(learning_rate, step, scale)
 
     def answers(
         self, texts: RowInputs, parts: Iterable[Rows]
@@ -136,9 +136,8 @@ class Pipelined:
             received.requires_grad_()
         work.seed(number)
         if self._is_last:
-            return _OnTheWay(
-                received, work.loss(self._head(inputs, received, **work.asks), inputs, rows)
-            )
+            output = self._head(inputs, received, **work.asks)
+            return _OnTheWay(received, work.loss(output, inputs, rows) * work.scale)
         output = self._body(inputs, received)
         self._send(output.detach(), 1, sent)
         return _OnTheWay(received, output)

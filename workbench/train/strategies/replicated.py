@@ -12,7 +12,12 @@ from workbench.train.options import FitJob
 from workbench.train.ranks import Ranks
 from workbench.train.shards import Shard, whole
 from workbench.train.strategies.flat_parameters import FlatParameters
-from workbench.train.strategies.optimiser import MOMENTS, Optimiser, scale_to_norm
+from workbench.train.strategies.optimiser import (
+    MOMENTS,
+    Optimiser,
+    are_numbers,
+    scale_to_norm,
+)
 from workbench.train.strategies.reduction import ExactReduction, QuickReduction
 from workbench.train.strategies.strategy import Gathered, RowInputs, StepWork, Wishes, to_sum
 
@@ -46,19 +51,26 @@ class Replicated:
                     work.seed(number)
                     inputs = work.inputs(rows)
                     loss = work.loss(self._model(**inputs, **work.asks), inputs, rows)
-                    loss.backward()  # type: ignore[no-untyped-call]
+                    (loss * work.scale).backward()  # type: ignore[no-untyped-call]
                     told = loss.detach()
                 extra += to_sum(told, wishes()).to(extra.device)
         return Gathered.from_sums(extra)
 
-    def update(self, learning_rate: float, step: int) -> None:
-        """Take a step along the gathered gradients."""
+    def update(self, learning_rate: float, step: int, scale: float) -> bool:
+        """Take a step along the gathered gradients, if they are numbers."""
+        gradients = self._weights.gathered
+        if scale != 1.0:
+            if not are_numbers(gradients):
+                self._weights.close_step()
+                return False
+            for gradient in gradients:
+                gradient.div_(scale)
         if self._most_norm is not None:
-            gradients = self._weights.gathered
             squares = sum(float(part.square().sum()) for part in gradients)
             scale_to_norm(gradients, squares, self._most_norm)
         with self._weights.rows_in_table(self._tokens):
             self._optimiser.update(learning_rate, step)
+        return True
 
     def answers(
         self, texts: RowInputs, parts: Iterable[Rows]

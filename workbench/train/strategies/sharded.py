@@ -67,8 +67,8 @@ class Sharded:
                 if is_filler:
                     loss = loss * 0.0
                 # What shards a model takes the mean over rows; a batch's loss is a sum.
-                scaled = loss * self._num_rows if self._sums_by_itself else loss
-                scaled.backward()  # type: ignore[no-untyped-call]
+                factor = work.scale * (self._num_rows if self._sums_by_itself else 1)
+                (loss * factor).backward()  # type: ignore[no-untyped-call]
             if self._is_first_of_row:
                 loss_here += loss.detach().cpu()
         found = to_sum(loss_here, wishes())
@@ -79,11 +79,11 @@ class Sharded:
         own = slices_of_rank(row, self._num_rows, work.num_slices)
         return [number for number in own if len(work.rows(number))]
 
-    def update(self, learning_rate: float, step: int) -> None:
-        """Take a step along the gathered gradients."""
+    def update(self, learning_rate: float, step: int, scale: float) -> bool:
+        """Take a step along the gathered gradients, if they are numbers."""
         if not self._sums_by_itself and self._num_rows > 1:
             self._blocks.sum_gradients(self._mesh.get_group(_DATA))
-        self._blocks.update(learning_rate, step)
+        return self._blocks.update(learning_rate, step, scale)
 
     def answers(
         self, texts: RowInputs, parts: Iterable[Rows]

@@ -55,6 +55,7 @@ class StepWork(RowInputs, Protocol):
 
     num_slices: int
     asks: dict[str, bool]  # what the loss wants of the model beside its logits
+    scale: float  # of the loss before it goes backwards, so that small gradients are not lost
 
     def tokens(self) -> torch.Tensor:
         """Return the distinct token ids of the whole batch, int64, sorted."""
@@ -86,8 +87,12 @@ class Strategy(Protocol):
         """
         ...
 
-    def update(self, learning_rate: float, step: int) -> None:
-        """Take step number ``step``, from 0, along the gathered gradients."""
+    def update(self, learning_rate: float, step: int, scale: float) -> bool:
+        """Take step number ``step``, from 0, along the gathered gradients.
+
+        They are ``scale`` times too long. Returns False, and takes no step, where one of them is no
+        number any more: the scale was too large.
+        """
         ...
 
     def answers(
