@@ -103,7 +103,8 @@ def distil(spec: DistilSpec, run: RunContext) -> DistilOutputs:
     student = _student(spec, teacher, seen, run)
     job = _job(spec, student, records, scores, run)
     draft = run.save("model", spec.name)
-    save_fitted(fit(job, run), draft, job)
+    fitted = fit(job, run)
+    save_fitted(fitted, draft, job)
     draft.describe(
         teacher=spec.teacher, layers=spec.num_layers,
         vocabulary=read_json(student / CONFIG)["vocab_size"],

@@ -21,7 +21,9 @@ from workbench.models.text_encoder import length_batches
 from workbench.tasks.metrics import accuracy_of, macro_recall_of
 from workbench.train import batches
 from workbench.train.loss import Loss
+from workbench.train.measure import best_flops, memory_now, most_memory
 from workbench.train.options import FitJob
+from workbench.train.profile import RankProfile
 from workbench.train.ranks import Ranks, Reporter
 from workbench.train.saver import Saver
 from workbench.train.shards import PART_OF_MODEL, read_shards, write_shards
@@ -40,9 +42,12 @@ class Fit:
     def __init__(self, job: FitJob, ranks: Ranks, reporter: Reporter) -> None:
         self._job = job
         self._ranks = ranks
+        self._program_bytes = memory_now(ranks.device)
         self._reporter = reporter
         self._train_set = open_token_set(job.train_set)
         self._model: Any = _open_model(job).to(ranks.device)
+        words = self._model.get_input_embeddings().weight
+        self._num_dense = sum(p.numel() for p in self._model.parameters()) - words.numel()
         if job.options.recompute:
             self._model.gradient_checkpointing_enable({"use_reentrant": False})
         self._strategy = make_strategy(self._model, job, ranks)
@@ -55,6 +60,7 @@ class Fit:
         if job.resume_from:
             self._place = read_place(job.resume_from)
             read_shards(job.resume_from, self._strategy.held())
+        self._first_step = self._place.step
         self._epoch_batches: tuple[int, list[batches.Rows]] = (-1, [])
         self._losses: list[tuple[int, float]] = []
         self._last_report = -math.inf  # the first step is told at once
@@ -79,7 +85,7 @@ class Fit:
 
     def _inputs_of(self, rows: TokenSet) -> ModelInputs:
         pad_id = int(self._model.config.pad_token_id or 0)
-        return ModelInputs(rows, pad_id, self._ranks.device, self._job.options.precision)
+        return ModelInputs(rows, pad_id, self._ranks, self._job.options.precision)
 
     def run(self) -> None:
         """Train to the end, or to the step at which all ranks know that they shall stop.
@@ -90,7 +96,8 @@ class Fit:
         """
         while True:
             if self._evaluation_is_due():
-                self._evaluate()
+                with self._ranks.clock("validation"):
+                    self._evaluate()
             if self._place.step == self._num_steps:
                 return self._finish()
             wishes = self._step()
@@ -116,7 +123,8 @@ class Fit:
         found = self._strategy.gather(work, self._wishes)
         self._check_loss(found.loss)
         share = batches.learning_rate_share(step, self._num_steps, options.warmup_share)
-        was_taken = self._strategy.update(options.learning_rate * share, step, scale)
+        with self._ranks.clock("optimiser"):
+            was_taken = self._strategy.update(options.learning_rate * share, step, scale)
         if options.precision == "fp16":
             self._place.adapt_scale(was_taken=was_taken)
         return found.wishes
@@ -200,15 +208,31 @@ class Fit:
 
     def _checkpoint(self, *, wait: bool = False) -> None:
         self._last_checkpoint = time.monotonic()
-        self._saver.save(self._place, self._strategy.state(), wait=wait)
+        with self._ranks.clock("saving"):
+            self._saver.save(self._place, self._strategy.state(), wait=wait)
 
     def _finish(self) -> None:
         self._saver.finish()
         self._report_losses()
         if self._place.best is None:
             self._save("final")
+        self._tell_profile()
         if self._is_first:
             self._reporter.tell("finished", place=vars(self._place))
+
+    def _tell_profile(self) -> None:
+        device, precision = self._ranks.device, self._job.options.precision
+        seconds = self._ranks.clock.read()
+        peak = most_memory(device)
+        memory = {"program": self._program_bytes, **self._strategy.memory()}
+        memory["activations"] = max(peak - sum(memory.values()), 0)
+        told = RankProfile(
+            seconds={**seconds}, steps=self._place.step - self._first_step,
+            tokens=self._texts.num_tokens, padded_tokens=self._texts.num_padded,
+            parameters=self._num_dense, memory=memory, peak_bytes=peak,
+            peak_flops=best_flops(device, precision),
+        )  # fmt: skip
+        self._reporter.tell("profile", profile=told.model_dump())
 
     def _save(self, name: str, key: str = "") -> None:
         """Write what this rank owns of the model; the stage makes one file of all parts."""

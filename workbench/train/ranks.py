@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch  # noqa: TID253 (only ranks import this module, when work starts)
 import torch.distributed as dist  # noqa: TID253
 
 from workbench.pool.addresses import address_towards, interface_of
+from workbench.train.clock import PhaseClock
 
 # A rank that waits longer than this has lost its peers; the stage notices deaths at once.
 _MOST_SECONDS_APART = 600
@@ -32,6 +33,7 @@ class Ranks:
 
     rank: int
     world: int
+    clock: PhaseClock = field(default_factory=PhaseClock)
 
     @property
     def device(self) -> torch.device:
@@ -51,7 +53,8 @@ class Ranks:
                 rank=rank, world_size=world,
                 timeout=timedelta(seconds=_MOST_SECONDS_APART),
             )  # fmt: skip
-        return cls(rank, world)
+        settle = torch.cuda.synchronize if torch.cuda.is_available() else None
+        return cls(rank, world, PhaseClock(settle))
 
     def leave(self) -> None:
         """Part from the others, all being done."""
@@ -65,7 +68,7 @@ class Ranks:
             PeerLost: a rank died.
         """
         if self.world > 1:
-            with told_as_lost():
+            with told_as_lost(), self.clock("communication"):
                 dist.all_reduce(tensor)
 
     def swap(self, parts: torch.Tensor, num_rows: list[int]) -> torch.Tensor:
@@ -79,7 +82,7 @@ class Ranks:
         """
         width = parts.shape[-1]
         received = parts.new_empty(sum(num_rows), width)
-        with told_as_lost():
+        with told_as_lost(), self.clock("communication"):
             dist.all_to_all_single(
                 received.view(-1), parts.reshape(-1),
                 [rows * width for rows in num_rows], [parts[0].numel()] * self.world,
@@ -93,7 +96,7 @@ class Ranks:
             PeerLost: a rank died.
         """
         gathered = part.new_empty(self.world, *part.shape)
-        with told_as_lost():
+        with told_as_lost(), self.clock("communication"):
             dist.all_gather(list(gathered), part)
         return gathered
 

@@ -11,6 +11,7 @@ import torch  # noqa: TID253 (only ranks import this module, when work starts)
 from workbench.train import batches
 from workbench.train.loss import Loss
 from workbench.train.options import FitOptions, Precision
+from workbench.train.ranks import Ranks
 from workbench.train.strategies.strategy import Inputs
 from workbench.train.token_set import TokenSet
 
@@ -18,22 +19,26 @@ from workbench.train.token_set import TokenSet
 class ModelInputs:
     """Rows of a token set as a model on a device takes them."""
 
-    def __init__(
-        self, rows: TokenSet, pad_id: int, device: torch.device, precision: Precision
-    ) -> None:
+    def __init__(self, rows: TokenSet, pad_id: int, ranks: Ranks, precision: Precision) -> None:
+        self.clock = ranks.clock
+        self.num_tokens = self.num_padded = 0  # that were handed out
         self._rows = rows
         self._pad_id = pad_id
-        self._device = device
+        self._device = ranks.device
         self._precision = precision
 
     def inputs(self, rows: batches.Rows) -> Inputs:
         """Return ``input_ids`` and ``attention_mask`` of rows, int64 [rows, longest]."""
-        padded = self._rows.pad(rows, self._pad_id)
-        return {name: torch.from_numpy(a).to(self._device) for name, a in padded.items()}
+        with self.clock("input"):
+            padded = self._rows.pad(rows, self._pad_id)
+            self.num_tokens += int(padded["attention_mask"].sum())
+            self.num_padded += padded["attention_mask"].size
+            return {name: torch.from_numpy(a).to(self._device) for name, a in padded.items()}
 
     def distinct_tokens(self, rows: batches.Rows) -> torch.Tensor:
         """Return the distinct token ids of rows, int64, sorted."""
-        return torch.from_numpy(self._rows.tokens_in(rows)).to(self._device)
+        with self.clock("input"):
+            return torch.from_numpy(self._rows.tokens_in(rows)).to(self._device)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context in which the model computes in its precision."""
@@ -53,6 +58,7 @@ class BatchWork:
         self.scale = scale
         self.num_slices = num_slices
         self.asks = {"output_hidden_states": True} if loss.needs_hidden else {}
+        self.clock = texts.clock
         self.inputs = texts.inputs
         self.autocast = texts.autocast
         self._batch = batch

@@ -19,6 +19,7 @@ from workbench.pool.holdings import agent_of
 from workbench.train.batches import num_slices
 from workbench.train.gang import Event, Gang
 from workbench.train.options import FitJob, Layout, ScoreJob
+from workbench.train.profile import Profile, RankProfile, advise, combine, summary_of
 from workbench.train.shards import merge_shards
 from workbench.train.state import (
     BEST_KEY,
@@ -80,6 +81,7 @@ def fit(job: FitJob, run: RunContext) -> Fitted:
             _skip(relay.diverged_at, error, run)
             continue
         if relay.place is not None:
+            _tell_profile(combine(relay.profiles), job, run)
             return Fitted(folder=_result(relay.place, work, run), place=relay.place)
         run.stop_if_asked()  # else the wish was withdrawn while the ranks stopped: go on
 
@@ -164,6 +166,14 @@ def _layout(job: FitJob, run: RunContext) -> Layout:
     return layout
 
 
+def _tell_profile(profile: Profile, job: FitJob, run: RunContext) -> None:
+    """Note where time and memory went: in the journal, as it is no part of the result."""
+    advice = advise(profile, job.options)
+    run.log(summary_of(profile), profile=profile.model_dump(), advice=advice)
+    for text in advice:
+        run.log(f"Advice: {text}")
+
+
 def _threads(job: FitJob | ScoreJob, run: RunContext) -> int:
     """Return the threads of a rank: where each bit counts, as many as in the first attempt.
 
@@ -218,6 +228,7 @@ class _FitRelay:
         self._written: Counter[str] = Counter()  # ranks that have written their part, by folder
         self._stalled = 0.0  # of the ranks that have told of a checkpoint, the longest
         self.place: Place | None = None  # set when training has ended
+        self.profiles: list[RankProfile] = []
         self.diverged_at: int | None = None  # the step at which the loss was no number
 
     def hear(self, event: Event) -> None:
@@ -239,6 +250,8 @@ class _FitRelay:
                     self._save(event)
             case "diverged":
                 self.diverged_at = event["step"]
+            case "profile":
+                self.profiles.append(RankProfile(**event["profile"]))
             case "finished":
                 self.place = Place(**event["place"])
 

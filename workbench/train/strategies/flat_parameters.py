@@ -130,6 +130,12 @@ class FlatParameters:
         self.embedding.open(tokens, self._buffer[begin:end].view(-1, self._width))
 
     @property
+    def num_gradient_bytes(self) -> int:
+        """Return the bytes that are kept for gradients."""
+        assert self.table.grad is not None
+        return self._buffer.nbytes + self.table.grad.nbytes
+
+    @property
     def gathered(self) -> list[torch.Tensor]:
         """Return the gradients of a step: dense ones, and of the rows that it has read."""
         rows = self.embedding.rows

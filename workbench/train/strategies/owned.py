@@ -107,6 +107,11 @@ class OwnedBlocks:
         self._ranks.sum(squares)
         scale_to_norm([g for g in gradients if g is not None], float(squares), most_norm)
 
+    def memory(self) -> dict[str, int]:
+        """Return the bytes of weights, gradients and moments."""
+        weights = sum(block.values.nbytes for block in self._blocks)
+        return {"weights": weights, "gradients": weights, "moments": len(MOMENTS) * weights}
+
     def weights(self) -> list[Shard]:
         """Return the weights that this rank writes."""
         return [block.shard(block.values) for block in self._blocks if block.writes]

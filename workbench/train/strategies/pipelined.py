@@ -114,6 +114,10 @@ class Pipelined:
             for each in sent:
                 each.wait()
 
+    def memory(self) -> dict[str, int]:
+        """Return the bytes of this rank's weights, gradients and moments."""
+        return self._blocks.memory()
+
     def weights(self) -> list[Shard]:
         """Return the weights of this stage, on one of its ranks."""
         return self._blocks.weights()
@@ -136,9 +140,11 @@ class Pipelined:
             received.requires_grad_()
         work.seed(number)
         if self._is_last:
-            output = self._head(inputs, received, **work.asks)
-            return _OnTheWay(received, work.loss(output, inputs, rows) * work.scale)
-        output = self._body(inputs, received)
+            with work.clock("forward"):
+                answer = self._head(inputs, received, **work.asks)
+                return _OnTheWay(received, work.loss(answer, inputs, rows) * work.scale)
+        with work.clock("forward"):
+            output = self._body(inputs, received)
         self._send(output.detach(), 1, sent)
         return _OnTheWay(received, output)
 
@@ -146,8 +152,10 @@ class Pipelined:
         gradient = None
         if not self._is_last:
             gradient = torch.empty_like(slice_.output)
-            dist.recv(gradient, self._ranks.rank + 1)
-        slice_.output.backward(gradient)  # type: ignore[no-untyped-call]
+            with self._ranks.clock("communication"):
+                dist.recv(gradient, self._ranks.rank + 1)
+        with self._ranks.clock("backward"):
+            slice_.output.backward(gradient)  # type: ignore[no-untyped-call]
         if slice_.received is not None:
             assert slice_.received.grad is not None
             self._send(slice_.received.grad, -1, sent)
@@ -156,7 +164,8 @@ class Pipelined:
         if self._is_first:
             return None
         hidden = torch.empty(*inputs["input_ids"].shape, self._width)
-        dist.recv(hidden, self._ranks.rank - 1)
+        with self._ranks.clock("communication"):
+            dist.recv(hidden, self._ranks.rank - 1)
         return hidden
 
     def _send(self, tensor: torch.Tensor, towards: int, sent: list[dist.Work]) -> None:

@@ -50,8 +50,10 @@ class Replicated:
                 if len(rows):
                     work.seed(number)
                     inputs = work.inputs(rows)
-                    loss = work.loss(self._model(**inputs, **work.asks), inputs, rows)
-                    (loss * work.scale).backward()  # type: ignore[no-untyped-call]
+                    with work.clock("forward"):
+                        loss = work.loss(self._model(**inputs, **work.asks), inputs, rows)
+                    with work.clock("backward"):
+                        (loss * work.scale).backward()  # type: ignore[no-untyped-call]
                     told = loss.detach()
                 extra += to_sum(told, wishes()).to(extra.device)
         return Gathered.from_sums(extra)
@@ -81,6 +83,12 @@ class Replicated:
             for number, rows in enumerate(parts):
                 if number % self._ranks.world == self._ranks.rank:
                     yield rows, self._model(**texts.inputs(rows)).logits
+
+    def memory(self) -> dict[str, int]:
+        """Return the bytes of weights, gradients and moments."""
+        weights = sum(s.values.nbytes for s in self.held()) // (1 + len(MOMENTS))
+        gradients = self._weights.num_gradient_bytes
+        return {"weights": weights, "gradients": gradients, "moments": len(MOMENTS) * weights}
 
     def weights(self) -> list[Shard]:
         """Return the model, on the first rank: it is quicker written than put together."""

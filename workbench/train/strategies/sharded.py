@@ -63,12 +63,14 @@ class Sharded:
             work.seed(number)
             with work.autocast():
                 inputs = work.inputs(rows)
-                loss = work.loss(self._model(**inputs, **work.asks), inputs, rows)
+                with work.clock("forward"):
+                    loss = work.loss(self._model(**inputs, **work.asks), inputs, rows)
                 if is_filler:
                     loss = loss * 0.0
                 # What shards a model takes the mean over rows; a batch's loss is a sum.
                 factor = work.scale * (self._num_rows if self._sums_by_itself else 1)
-                (loss * factor).backward()  # type: ignore[no-untyped-call]
+                with work.clock("backward"):
+                    (loss * factor).backward()  # type: ignore[no-untyped-call]
             if self._is_first_of_row:
                 loss_here += loss.detach().cpu()
         found = to_sum(loss_here, wishes())
@@ -99,6 +101,10 @@ class Sharded:
                 logits = self._model(**texts.inputs(rows)).logits
                 if self._is_first_of_row and not is_filler:
                     yield rows, logits
+
+    def memory(self) -> dict[str, int]:
+        """Return the bytes of this rank's weights, gradients and moments."""
+        return self._blocks.memory()
 
     def weights(self) -> list[Shard]:
         """Return the blocks of the model that this rank writes."""

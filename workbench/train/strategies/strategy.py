@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import torch  # noqa: TID253 (only ranks import this module, when work starts)
 
 from workbench.train.batches import Rows
+from workbench.train.clock import PhaseClock
 from workbench.train.shards import Shard
 
 Inputs = dict[str, torch.Tensor]
@@ -40,6 +41,8 @@ def to_sum(loss: torch.Tensor | float, wishes: Wishes) -> torch.Tensor:
 
 class RowInputs(Protocol):
     """Rows of a token set as a model takes them."""
+
+    clock: PhaseClock
 
     def inputs(self, rows: Rows) -> Inputs:
         """Return ``input_ids`` and ``attention_mask`` of rows, int64 [rows, longest]."""
@@ -99,6 +102,10 @@ class Strategy(Protocol):
         self, texts: RowInputs, parts: Iterable[Rows]
     ) -> Iterator[tuple[Rows, torch.Tensor]]:
         """Yield rows and their logits; each part is yielded on one rank."""
+        ...
+
+    def memory(self) -> dict[str, int]:
+        """Return the bytes of this rank's weights, gradients and moments."""
         ...
 
     def weights(self) -> list[Shard]:
