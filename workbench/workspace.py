@@ -36,6 +36,7 @@ from workbench.queue.states import TERMINAL, is_at_rest
 if TYPE_CHECKING:
     from workbench.catalog.artifact_store import ArtifactStore
     from workbench.pool.providers.provider import PoolSpec
+    from workbench.train.profile import Profile
 
 _LONG_POLL_SECONDS = 20.0
 _REST_SECONDS = 1.0
@@ -145,6 +146,29 @@ class Run:
                     where=f"run {self.run_id}",
                     next_step="It goes on; call wait() again or watch it.",
                 )
+
+    def journal(self) -> Iterator[dict[str, Any]]:
+        """Yield all events that there are now."""
+        seen = 0
+        while events := self.events(seen):
+            yield from events
+            seen = events[-1]["seq"]
+
+    def profile(self, page: str | Path | None = None) -> Profile:
+        """Return where a training's time and memory went; with ``page``, write it as HTML, too.
+
+        Raises:
+            SpecError: the run is no training, or not at its end yet.
+        """
+        from workbench.train.profile import profile_in, write_profile
+
+        found = profile_in(self.journal())
+        if found is None:
+            raise SpecError(f"Run {self.run_id} has told no profile", where=f"run {self.run_id}",
+                            next_step="Trainings do, when they end.")  # fmt: skip
+        if page is not None:
+            write_profile(home_expanded(page), *found)
+        return found[0]
 
     def outputs(self) -> Results:
         """Return what the run made.

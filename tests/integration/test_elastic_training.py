@@ -10,6 +10,8 @@ from live_workspace import LiveWorkspace, StartWorkspace, wait_until
 from tiny_training import write_encoder
 from workbench_example_stages import CountSpec
 
+from workbench.cli.main import main
+from workbench.core.errors import SpecError
 from workbench.train.train import TrainSpec
 from workbench.workspace import Run
 
@@ -68,3 +70,20 @@ def test_a_training_that_is_resized_again_and_again_ends_with_the_same_bits(
     assert worlds(calm) == [1]
     assert losses(calm) == losses(run)
     assert calm.outputs().model.version == run.outputs().model.version
+
+
+def test_a_training_tells_where_its_time_went_in_the_terminal_and_as_a_page(
+    workspace: LiveWorkspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    integrate_rows(workspace, tmp_path)
+    encoder = write_encoder(tmp_path / "encoder")
+    run = workspace.submit(spec_of(encoder, epochs=2)).wait(120)
+    page = tmp_path / "profile.html"
+    assert main(["--workspace", str(workspace.root), "runs", "profile", run.run_id,
+                 "--page", str(page)]) == 0  # fmt: skip
+    told = capsys.readouterr().out
+    assert "forward" in told
+    assert "Tokens a second".lower() in told
+    assert "Profile" in page.read_text()
+    with pytest.raises(SpecError, match="has told no profile"):
+        workspace.submit(CountSpec(tag="no training", parts=1)).wait(60).profile()

@@ -116,6 +116,17 @@ def act_on_run(options: argparse.Namespace) -> int:
     return 0
 
 
+def show_profile(options: argparse.Namespace) -> int:
+    """Print where a training's time and memory went."""
+    from workbench.train.profile import rows_of
+
+    profile = Workspace().run(options.run_id).profile(options.page)
+    print_table(["where", "how much"], rows_of(profile))
+    if options.page:
+        print(f"with advice: {options.page}")
+    return 0
+
+
 def _print_logs(run: Run, stay: bool) -> None:
     seen = 0
     while events := run.events(after=seen):

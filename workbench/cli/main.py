@@ -105,6 +105,11 @@ def _add_runs(parser: argparse.ArgumentParser) -> None:
         leaf.set_defaults(command=commands.act_on_run, verb=verb)
         if verb == "logs":
             leaf.add_argument("--follow", action="store_true", help="stay until the run is over")
+    help = "where a training's time and memory went"
+    leaf = verbs.add_parser("profile", help=help, description=help)
+    leaf.add_argument("run_id", metavar="ID")
+    leaf.add_argument("--page", metavar="FILE", help="write it as HTML, with advice")
+    leaf.set_defaults(command=commands.show_profile)
     leaf = verbs.add_parser("priority", help="make a run more or less urgent")
     leaf.add_argument("run_id", metavar="ID")
     leaf.add_argument("priority", type=int, help="-100 to 100")

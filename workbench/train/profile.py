@@ -1,7 +1,7 @@
 """What a training has cost: where time and memory went, and what would change it.
 
-Ranks measure; the stage puts together what they tell and notes it in its run's journal, with advice:
-at most one piece for each thing that is out of proportion.
+Ranks measure; the stage puts together what they tell and notes it in its run's journal, with
+advice: at most one piece for each thing that is out of proportion.
 """
 
 from __future__ import annotations
@@ -130,13 +130,25 @@ def write_profile(path: Path, profile: Profile, advice: Sequence[str]) -> None:
     write_page(path, "Profile", body)
 
 
-def _speed(profile: Profile) -> list[list[Child]]:
+def _speed(profile: Profile) -> list[tuple[str, str]]:
     return [
-        ["Step", f"{profile.step_seconds * 1000:.1f} ms"],
-        ["Tokens a second", f"{profile.tokens_per_second:,.0f}"],
-        ["Padding", f"{profile.padding_share:.1%} of the tokens"],
-        ["Share of this machine's best", f"{profile.flops_share:.0%}"],
+        ("Step", f"{profile.step_seconds * 1000:.1f} ms"),
+        ("Tokens a second", f"{profile.tokens_per_second:,.0f}"),
+        ("Padding", f"{profile.padding_share:.1%} of the tokens"),
+        ("Share of this machine's best", f"{profile.flops_share:.0%}"),
     ]
+
+
+def rows_of(profile: Profile) -> list[tuple[str, str]]:
+    """Return a profile as rows of a table."""
+    whole = sum(profile.seconds.values()) or 1.0
+    return [
+        *((phase, f"{seconds:.1f} s, {seconds / whole:.0%}")
+          for phase, seconds in profile.seconds.items() if seconds > 0.001 * whole),
+        *((f"memory: {kind}", format_bytes(num)) for kind, num in profile.memory.items() if num),
+        ("memory at most", format_bytes(profile.peak_bytes)),
+        *((name.lower(), value) for name, value in _speed(profile)),
+    ]  # fmt: skip
 
 
 def summary_of(profile: Profile) -> str:
