@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.core.errors import DataError, StageError
 from workbench.models.folder import (
     CONFIG,
+    FACTS,
     WEIGHTS,
     check_folder,
     copy_tokenizer,
@@ -147,11 +148,14 @@ def save_weights(model: torch.nn.Module, target: Path) -> None:
     """Write a model's weights into a folder."""
     from safetensors.torch import save_file
 
-    weights = {
-        # A copy: parameters that are views of one buffer are no tensors of their own yet.
-        name: tensor.detach().cpu().clone().contiguous()
-        for name, tensor in model.state_dict().items()
-    }
+    weights: dict[str, torch.Tensor] = {}
+    places: set[tuple[int, int]] = set()
+    for name, tensor in model.state_dict().items():
+        place = (tensor.data_ptr(), tensor.numel())
+        if place not in places:  # else tied to one that is there; whoever opens it ties them again
+            places.add(place)
+            # A copy: parameters that are views of one buffer are no tensors of their own yet.
+            weights[name] = tensor.detach().cpu().clone().contiguous()
     save_file(weights, target / WEIGHTS, metadata={"format": "pt"})
 
 
@@ -159,14 +163,48 @@ def save_description(
     model: torch.nn.Module, target: Path, tokenizer_from: Path, max_tokens: int
 ) -> None:
     """Write all of a classifier's folder but its weights."""
+    save_config(model, target)
+    config: Any = model.config
+    copy_tokenizer(tokenizer_from, target, max_tokens)
+    write_facts(target, list(config.id2label.values()), max_tokens)
+
+
+def open_language_model(folder: Path, task: str) -> torch.nn.Module:
+    """Open a ``masked`` or ``causal`` language model whose every weight is in its folder.
+
+    Raises:
+        DataError: the folder was refused, or is no native checkpoint.
+        StageError: a weight is missing, left over or of another shape.
+    """
+    model, report = _open(language_model_class(task), folder)
+    _expect_all(folder, missing=report["missing_keys"], left_over=report["unexpected_keys"])
+    return model
+
+
+def language_model_class(task: str) -> Any:
+    """Return what opens language models of a task: ``masked`` or ``causal``."""
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+
+    return AutoModelForMaskedLM if task == "masked" else AutoModelForCausalLM
+
+
+def save_language_description(
+    model: torch.nn.Module, target: Path, tokenizer_from: Path, task: str, max_tokens: int
+) -> None:
+    """Write all of a language model's folder but its weights."""
+    save_config(model, target)
+    copy_tokenizer(tokenizer_from, target, max_tokens)
+    write_json(target / FACTS, {"task": task, "max_tokens": max_tokens})
+
+
+def save_config(model: torch.nn.Module, target: Path) -> None:
+    """Write a model's configuration, the same bytes for the same model."""
     config: Any = model.config
     config.architectures = [type(model).__name__.removeprefix("FSDP")]
     config.save_pretrained(target)
     told = read_json(target / CONFIG)
     told.pop("_name_or_path", None)  # a path of this machine is no part of the model
     write_json(target / CONFIG, told)
-    copy_tokenizer(tokenizer_from, target, max_tokens)
-    write_facts(target, list(config.id2label.values()), max_tokens)
 
 
 def num_parameters(folder: Path) -> int:

@@ -6,21 +6,10 @@ import math
 import time
 from typing import Any
 
-import numpy as np
-import torch  # noqa: TID253 (only ranks import this module, when work starts)
-
 from workbench.core.errors import Cause, StageError
-from workbench.models.checkpoint import (
-    new_classifier,
-    open_classifier,
-    save_description,
-    save_weights,
-)
+from workbench.models.checkpoint import save_weights
 from workbench.models.folder import read_json
-from workbench.models.text_encoder import length_batches
-from workbench.tasks.metrics import accuracy_of, macro_recall_of
 from workbench.train import batches
-from workbench.train.loss import Loss
 from workbench.train.measure import best_flops, memory_now, most_memory
 from workbench.train.options import FitJob
 from workbench.train.profile import RankProfile
@@ -28,10 +17,9 @@ from workbench.train.ranks import Ranks, Reporter
 from workbench.train.saver import Saver
 from workbench.train.shards import PART_OF_MODEL, read_shards, write_shards
 from workbench.train.state import Place, best_key, read_place
-from workbench.train.step import BatchWork, ModelInputs
 from workbench.train.strategies.make import make_strategy
 from workbench.train.strategies.strategy import Wishes
-from workbench.train.token_set import TokenSet, open_token_set
+from workbench.train.training_task import make_task
 
 _REPORT_SECONDS = 0.5
 
@@ -44,8 +32,8 @@ class Fit:
         self._ranks = ranks
         self._program_bytes = memory_now(ranks.device)
         self._reporter = reporter
-        self._train_set = open_token_set(job.train_set)
-        self._model: Any = _open_model(job).to(ranks.device)
+        self._task = make_task(job, ranks)
+        self._model: Any = self._task.model
         words = self._model.get_input_embeddings().weight
         self._num_dense = sum(p.numel() for p in self._model.parameters()) - words.numel()
         if job.options.recompute:
@@ -53,8 +41,6 @@ class Fit:
         self._strategy = make_strategy(self._model, job, ranks)
         if job.options.compile:
             self._model.compile(dynamic=True)
-        self._loss = Loss(job, self._train_set.labels, ranks.device)
-        self._texts = self._inputs_of(self._train_set)
         self._saver = Saver(job.work, ranks.rank, reporter)
         self._place = Place()
         if job.resume_from:
@@ -77,15 +63,11 @@ class Fit:
 
     @property
     def _steps_per_epoch(self) -> int:
-        return batches.num_batches(len(self._train_set), self._job.options.batch_size)
+        return batches.num_batches(len(self._task.lengths), self._job.options.batch_size)
 
     @property
     def _num_steps(self) -> int:
         return self._steps_per_epoch * self._job.options.epochs
-
-    def _inputs_of(self, rows: TokenSet) -> ModelInputs:
-        pad_id = int(self._model.config.pad_token_id or 0)
-        return ModelInputs(rows, pad_id, self._ranks, self._job.options.precision)
 
     def run(self) -> None:
         """Train to the end, or to the step at which all ranks know that they shall stop.
@@ -119,7 +101,7 @@ class Fit:
             return Wishes(stop=False, save=False)
         count = batches.num_slices(options.batch_size, options.virtual_ranks, self._job.num_shrinks)
         scale = self._place.loss_scale if options.precision == "fp16" else 1.0
-        work = BatchWork(self._batch(), self._texts, self._loss, options, step, count, scale)
+        work = self._task.work(self._batch(), step, count, scale)
         found = self._strategy.gather(work, self._wishes)
         self._check_loss(found.loss)
         share = batches.learning_rate_share(step, self._num_steps, options.warmup_share)
@@ -141,7 +123,7 @@ class Fit:
         if self._epoch_batches[0] != epoch:
             options = self._job.options
             order = batches.epoch_batches(
-                self._train_set.lengths, options.batch_size, options.seed, epoch
+                self._task.lengths, options.batch_size, options.seed, epoch
             )
             self._epoch_batches = (epoch, order)
         return self._epoch_batches[1][index]
@@ -171,33 +153,18 @@ class Fit:
         )
 
     def _evaluate(self) -> None:
-        assert self._job.validation_set is not None
         epoch = self._place.step // self._steps_per_epoch
-        counts = self._confusion(open_token_set(self._job.validation_set))
-        macro_recall, accuracy = float(macro_recall_of(counts)), float(accuracy_of(counts))
+        figures = self._task.judge(self._strategy)
         self._place.evaluated_epochs = epoch
         if self._is_first:
             self._report_losses()
-            self._reporter.tell(
-                "evaluation", epoch=epoch, macro_recall=macro_recall, accuracy=accuracy
-            )
-        known = self._place.macro_recall
-        if not self._job.options.keep_best or known is None or macro_recall > known:
-            self._place.macro_recall, self._place.accuracy = macro_recall, accuracy
-            if self._job.options.keep_best:
+            self._reporter.tell("evaluation", epoch=epoch, figures=figures)
+        known, keep_best = self._place.figures, self._job.options.keep_best
+        if not keep_best or known is None or self._task.is_better(figures, known):
+            self._place.figures = figures
+            if keep_best:
                 self._keep(epoch)
         self._checkpoint()
-
-    def _confusion(self, rows: TokenSet) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Count (truth, answer) over all ranks, int64 [num_labels, num_labels + 1]."""
-        num_labels = len(self._job.labels)
-        counts = torch.zeros(num_labels, num_labels + 1, dtype=torch.int64)
-        parts = length_batches(rows.lengths)
-        for part, logits in self._strategy.answers(self._inputs_of(rows), parts):
-            answers = logits.argmax(-1).cpu().numpy()
-            np.add.at(counts.numpy(), (rows.labels[part], answers), 1)
-        self._ranks.sum(counts)
-        return counts.numpy()
 
     # -- what is kept -----------------------------------------------------------------------------
 
@@ -228,7 +195,7 @@ class Fit:
         memory["activations"] = max(peak - sum(memory.values()), 0)
         told = RankProfile(
             seconds={**seconds}, steps=self._place.step - self._first_step,
-            tokens=self._texts.num_tokens, padded_tokens=self._texts.num_padded,
+            tokens=self._task.num_tokens, padded_tokens=self._task.num_padded,
             parameters=self._num_dense, memory=memory, peak_bytes=peak,
             peak_flops=best_flops(device, precision),
         )  # fmt: skip
@@ -239,7 +206,7 @@ class Fit:
         job, folder = self._job, self._job.work / name
         folder.mkdir(parents=True, exist_ok=True)
         if self._is_first:
-            save_description(self._model, folder, job.model, job.max_tokens)
+            self._task.describe(folder)
         if job.layout.kind != "ddp":
             path = folder / f"{PART_OF_MODEL}{self._ranks.rank:05d}.safetensors"
             write_shards(path, self._strategy.weights())
@@ -268,9 +235,3 @@ def fit(job_file: str, ranks: Ranks, reporter: Reporter) -> None:
     work = Fit(job, ranks, reporter)
     reporter.tell("ready", step=work.step)
     work.run()
-
-
-def _open_model(job: FitJob) -> Any:
-    if job.new_head:
-        return new_classifier(job.model, job.labels, job.options.seed)
-    return open_classifier(job.model)

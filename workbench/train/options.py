@@ -153,9 +153,11 @@ class FitJob(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    task: Literal["classify", "masked", "causal"] = "classify"
     model: Path  # a folder with the weights to start from
-    new_head: bool  # whether the folder's head, if any, is replaced
-    labels: list[str]
+    new_head: bool = False  # whether the folder's head, if any, is replaced
+    labels: list[str] = []  # of a classifier
+    mask_share: float = 0.15  # of the tokens that a masked language model has to tell
     max_tokens: int
     options: FitOptions
     teaching: Teaching | None = None

@@ -41,11 +41,12 @@ def save_fitted(fitted: Fitted, draft: Draft, job: FitJob) -> None:
     for path in sorted(fitted.folder.iterdir()):
         shutil.copyfile(path, draft.path / path.name)
     place = fitted.place
+    labels = {"labels": job.labels} if job.task == "classify" else {}
     draft.describe(
-        task="classify", labels=job.labels, max_tokens=job.max_tokens,
+        task=job.task, **labels, max_tokens=job.max_tokens,
         parameters=num_parameters(draft.path), megabytes=megabytes(draft.path / WEIGHTS),
     )  # fmt: skip
-    if place.macro_recall is not None and place.accuracy is not None:
-        draft.describe(macro_recall=round(place.macro_recall, 4), accuracy=round(place.accuracy, 4))
+    if place.figures is not None:
+        draft.describe(**{name: round(value, 4) for name, value in place.figures.items()})
     if place.best_epoch is not None:
         draft.describe(best_epoch=place.best_epoch)

@@ -26,8 +26,7 @@ class Place:
     evaluated_epochs: int = 0
     best: str | None = None
     best_epoch: int | None = None
-    macro_recall: float | None = None
-    accuracy: float | None = None
+    figures: dict[str, float] | None = None  # of the best epoch, or of the last one
     loss_scale: float = 2.0**16  # of fp16
     steps_in_scale: int = 0  # since it was changed
 

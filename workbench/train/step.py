@@ -1,4 +1,4 @@
-"""One global batch as a strategy sees it: slices of rows, their inputs, their share of the loss."""
+"""Rows as a model takes them, and one global batch as a strategy sees it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 import torch  # noqa: TID253 (only ranks import this module, when work starts)
 
 from workbench.train import batches
-from workbench.train.loss import Loss
-from workbench.train.options import FitOptions, Precision
+from workbench.train.options import Precision
 from workbench.train.ranks import Ranks
 from workbench.train.strategies.strategy import Inputs
 from workbench.train.token_set import TokenSet
@@ -35,6 +34,10 @@ class ModelInputs:
             self.num_padded += padded["attention_mask"].size
             return {name: torch.from_numpy(a).to(self._device) for name, a in padded.items()}
 
+    def arguments(self, _rows: batches.Rows) -> dict[str, Any]:
+        """Return what the model is told beside: nothing."""
+        return {}
+
     def distinct_tokens(self, rows: batches.Rows) -> torch.Tensor:
         """Return the distinct token ids of rows, int64, sorted."""
         with self.clock("input"):
@@ -48,24 +51,21 @@ class ModelInputs:
         return torch.autocast(self._device.type, kind)
 
 
-class BatchWork:
-    """One step's global batch; see ``StepWork``."""
+class SliceWork:
+    """One step's global batch, cut into slices: what all ``StepWork`` has in common."""
 
     def __init__(
-        self, batch: batches.Rows, texts: ModelInputs, loss: Loss, options: FitOptions,
-        step: int, num_slices: int, scale: float = 1.0,
+        self, texts: ModelInputs, batch: batches.Rows, seed: int, step: int, num_slices: int,
+        scale: float,
     ) -> None:  # fmt: skip
-        self.scale = scale
         self.num_slices = num_slices
-        self.asks = {"output_hidden_states": True} if loss.needs_hidden else {}
+        self.scale = scale
         self.clock = texts.clock
         self.inputs = texts.inputs
         self.autocast = texts.autocast
         self._batch = batch
         self._texts = texts
-        self._loss = loss
-        self._totals = loss.totals(batch)
-        self._seed = options.seed
+        self._seed = seed
         self._step = step
 
     def tokens(self) -> torch.Tensor:
@@ -79,7 +79,3 @@ class BatchWork:
     def seed(self, number: int) -> None:
         """Seed the random numbers of a slice."""
         torch.manual_seed(batches.slice_seed(self._seed, self._step, number))
-
-    def loss(self, output: Any, inputs: Inputs, rows: batches.Rows) -> torch.Tensor:
-        """Return a slice's share of the batch's loss."""
-        return self._loss(output, inputs["attention_mask"], rows, self._totals)

@@ -238,8 +238,8 @@ class _FitRelay:
                     self._run.metric("loss", loss, step)
                 self._run.progress(event["done"], event["total"], "steps", event["note"])
             case "evaluation":
-                for name in ("macro_recall", "accuracy"):
-                    self._run.metric(name, event[name], event["epoch"])
+                for name, value in event["figures"].items():
+                    self._run.metric(name, value, event["epoch"])
             case "model" if self._is_whole(event):
                 merge_shards(Path(event["folder"]), Path(event["folder"]) / WEIGHTS)
                 if event["key"]:

@@ -75,13 +75,32 @@ def make_token_set(
         DataError: a text is no text.
     """
     if not folder.exists():
-        rows: list[Ids] = []
-        for start in range(0, len(texts), _TEXTS_AT_ONCE):
-            rows += encoder.encode(texts[start : start + _TEXTS_AT_ONCE])
-            run.progress(len(rows), len(texts), "texts", "tokenising")
-            run.stop_if_asked()
-        _write(folder, rows, labels)
+        _write(folder, _encode(encoder, texts, run), labels)
     return open_token_set(folder)
+
+
+def make_blocks(
+    folder: Path, encoder: TextEncoder, texts: Sequence[str], size: int, run: RunContext
+) -> TokenSet:
+    """Tokenise texts, lay them end to end and cut them into rows of ``size`` tokens.
+
+    Raises:
+        DataError: a text is no text.
+    """
+    if not folder.exists():
+        stream = np.concatenate(_encode(encoder, texts, run))
+        blocks = [stream[begin : begin + size] for begin in range(0, len(stream), size)]
+        _write(folder, blocks, np.full(len(blocks), NO_LABEL, np.int64))
+    return open_token_set(folder)
+
+
+def _encode(encoder: TextEncoder, texts: Sequence[str], run: RunContext) -> list[Ids]:
+    rows: list[Ids] = []
+    for start in range(0, len(texts), _TEXTS_AT_ONCE):
+        rows += encoder.encode(texts[start : start + _TEXTS_AT_ONCE])
+        run.progress(len(rows), len(texts), "texts", "tokenising")
+        run.stop_if_asked()
+    return rows
 
 
 def _write(folder: Path, rows: list[Ids], labels: npt.NDArray[np.int64]) -> None:

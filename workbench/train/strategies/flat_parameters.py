@@ -75,26 +75,33 @@ class Part(NamedTuple):
 
 
 class FlatParameters:
-    """A model's weights as three flat parameters: decayed, not decayed, word embeddings.
+    """A model's weights as flat parameters: decayed, not decayed, and word embeddings by rows.
 
-    The model's own parameters become views of them, their gradients views of one buffer.
+    The model's own parameters become views of them, their gradients views of one buffer. Where word
+    embeddings are also the weights of the model's answers (a language model's), each of their rows
+    gets a gradient: then they are parameters like all others.
     """
 
     def __init__(self, model: Any, most_tokens: int) -> None:
         """Take over a model; a step reads at most ``most_tokens`` tokens."""
-        self.embedding = TouchedRows(model.get_input_embeddings())
-        model.set_input_embeddings(self.embedding)
-        dense = [(n, p) for n, p in model.named_parameters() if p is not self.embedding.weight]
+        words = model.get_input_embeddings().weight
+        uses = [p for _, p in model.named_parameters(remove_duplicate=False) if p is words]
+        self.embedding: TouchedRows | None = None
+        if len(uses) == 1:
+            self.embedding = TouchedRows(model.get_input_embeddings())
+            model.set_input_embeddings(self.embedding)
+        is_by_rows = [words] if self.embedding is not None else []
+        dense = [(n, p) for n, p in model.named_parameters() if not any(p is w for w in is_by_rows)]
         decayed = [(n, p) for n, p in dense if p.ndim > 1]
         others = [(n, p) for n, p in dense if p.ndim <= 1]  # biases and layer norms
         sizes = [_size(decayed), _size(others)]
         # One buffer for all that travels between ranks: the gradients, a few numbers, and as many
         # rows of word embeddings as a step reads.
         self._num_dense = sum(sizes)
-        self._width = self.embedding.weight.shape[1]
-        most_rows = min(most_tokens, len(self.embedding.weight))
-        self._buffer = self.embedding.weight.new_zeros(
-            self._num_dense + _NUM_EXTRA + most_rows * self._width
+        self._width = words.shape[1]
+        most_rows = min(most_tokens, len(words)) if self.embedding is not None else 0
+        self._buffer = words.new_zeros(
+            self._num_dense + _NUM_EXTRA + most_rows * self._width, requires_grad=False
         )
         self.exchange = self._buffer
         self.extra = self._buffer[self._num_dense : self._num_dense + _NUM_EXTRA]
@@ -102,11 +109,20 @@ class FlatParameters:
         self.parts: list[Part] = []
         self.decayed = self._flatten(decayed, gradients[0])
         self.others = self._flatten(others, gradients[1])
-        self.table = nn.Parameter(self.embedding.weight.detach().clone())
-        self.table.grad = torch.zeros_like(self.table)
-        self.embedding.weight.data = self.table.data
-        name = next(n for n, p in model.named_parameters() if p is self.embedding.weight)
-        self.parts.append(Part(name, self.table, 0, tuple(self.table.shape)))
+        self.decayed_parts = [self.decayed]
+        self.table: nn.Parameter | None = None
+        if self.embedding is not None:
+            self.table = nn.Parameter(words.detach().clone())
+            self.table.grad = torch.zeros_like(self.table)
+            words.data = self.table.data
+            name = next(n for n, p in model.named_parameters() if p is words)
+            self.parts.append(Part(name, self.table, 0, tuple(self.table.shape)))
+            self.decayed_parts.append(self.table)
+
+    @property
+    def reads_rows(self) -> bool:
+        """Whether a step must be told which tokens it reads."""
+        return self.embedding is not None
 
     def _flatten(self, named: Named, gradient: torch.Tensor) -> nn.Parameter:
         """Move parameters into one flat one, and have their gradients gather in ``gradient``."""
@@ -124,6 +140,8 @@ class FlatParameters:
 
     def open_step(self, tokens: torch.Tensor) -> None:
         """Prepare a step that reads these tokens: what it gathers will be in ``exchange``."""
+        if self.embedding is None:
+            return
         begin = self._num_dense + _NUM_EXTRA
         end = begin + len(tokens) * self._width
         self.exchange = self._buffer[:end]
@@ -132,19 +150,22 @@ class FlatParameters:
     @property
     def num_gradient_bytes(self) -> int:
         """Return the bytes that are kept for gradients."""
-        assert self.table.grad is not None
-        return self._buffer.nbytes + self.table.grad.nbytes
+        table = self.table.nbytes if self.table is not None else 0
+        return int(self._buffer.nbytes + table)
 
     @property
     def gathered(self) -> list[torch.Tensor]:
         """Return the gradients of a step: dense ones, and of the rows that it has read."""
-        rows = self.embedding.rows
-        assert rows is not None and rows.grad is not None
-        return [self._buffer[: self._num_dense], rows.grad]
+        dense = self._buffer[: self._num_dense]
+        rows = self.embedding.rows if self.embedding is not None else None
+        return [dense] if rows is None or rows.grad is None else [dense, rows.grad]
 
     @contextmanager
     def rows_in_table(self, tokens: torch.Tensor) -> Iterator[None]:
         """Have the gradients of the rows in the table, while the optimiser takes its step."""
+        if self.table is None:
+            yield
+            return
         assert self.table.grad is not None
         self.table.grad[tokens] = self.gathered[1]
         yield
@@ -153,7 +174,8 @@ class FlatParameters:
 
     def close_step(self) -> None:
         """End a step: words are read from the whole table again."""
-        self.embedding.close()
+        if self.embedding is not None:
+            self.embedding.close()
 
 
 def _size(named: Named) -> int:

@@ -108,7 +108,7 @@ class Pipelined:
                 inputs = texts.inputs(rows)
                 received = self._receive(inputs)
                 if self._is_last:
-                    yield rows, self._head(inputs, received).logits
+                    yield rows, self._head(inputs, received, **texts.arguments(rows)).logits
                 else:
                     self._send(self._body(inputs, received), 1, sent)
             for each in sent:
@@ -141,7 +141,7 @@ class Pipelined:
         work.seed(number)
         if self._is_last:
             with work.clock("forward"):
-                answer = self._head(inputs, received, **work.asks)
+                answer = self._head(inputs, received, **work.arguments(rows))
                 return _OnTheWay(received, work.loss(answer, inputs, rows) * work.scale)
         with work.clock("forward"):
             output = self._body(inputs, received)
@@ -178,8 +178,8 @@ class Pipelined:
         output: torch.Tensor = self._model.base_model(**_of(inputs, received)).last_hidden_state
         return output.float()
 
-    def _head(self, inputs: Inputs, received: torch.Tensor | None, **asks: bool) -> Any:
-        return self._model(**_of(inputs, received), **asks)
+    def _head(self, inputs: Inputs, received: torch.Tensor | None, **arguments: Any) -> Any:
+        return self._model(**_of(inputs, received), **arguments)
 
 
 def _of(inputs: Inputs, received: torch.Tensor | None) -> Inputs:

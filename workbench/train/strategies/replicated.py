@@ -31,15 +31,14 @@ class Replicated:
         self._ranks = ranks
         self._most_norm = options.clip_norm
         self._weights = FlatParameters(model, options.batch_size * job.max_tokens)
-        self._optimiser = Optimiser(
-            [self._weights.decayed, self._weights.table], [self._weights.others], options
-        )
+        self._optimiser = Optimiser(self._weights.decayed_parts, [self._weights.others], options)
         self._reduction = ExactReduction(ranks) if options.exact else QuickReduction(ranks)
-        self._tokens = torch.empty(0)
+        self._tokens = torch.empty(0, dtype=torch.int64)
 
     def gather(self, work: StepWork, wishes: Callable[[], Wishes]) -> Gathered:
         """Gather what the slices of this rank give, then sum over all ranks."""
-        self._tokens = work.tokens()
+        if self._weights.reads_rows:
+            self._tokens = work.tokens()
         self._weights.open_step(self._tokens)
         extra = self._weights.extra
         self._model.train()
@@ -51,7 +50,9 @@ class Replicated:
                     work.seed(number)
                     inputs = work.inputs(rows)
                     with work.clock("forward"):
-                        loss = work.loss(self._model(**inputs, **work.asks), inputs, rows)
+                        loss = work.loss(
+                            self._model(**inputs, **work.arguments(rows)), inputs, rows
+                        )
                     with work.clock("backward"):
                         (loss * work.scale).backward()  # type: ignore[no-untyped-call]
                     told = loss.detach()
@@ -82,7 +83,8 @@ class Replicated:
         with torch.inference_mode(), texts.autocast():
             for number, rows in enumerate(parts):
                 if number % self._ranks.world == self._ranks.rank:
-                    yield rows, self._model(**texts.inputs(rows)).logits
+                    inputs = texts.inputs(rows)
+                    yield rows, self._model(**inputs, **texts.arguments(rows)).logits
 
     def memory(self) -> dict[str, int]:
         """Return the bytes of weights, gradients and moments."""

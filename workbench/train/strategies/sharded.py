@@ -64,7 +64,7 @@ class Sharded:
             with work.autocast():
                 inputs = work.inputs(rows)
                 with work.clock("forward"):
-                    loss = work.loss(self._model(**inputs, **work.asks), inputs, rows)
+                    loss = work.loss(self._model(**inputs, **work.arguments(rows)), inputs, rows)
                 if is_filler:
                     loss = loss * 0.0
                 # What shards a model takes the mean over rows; a batch's loss is a sum.
@@ -98,7 +98,7 @@ class Sharded:
                 number = start + self._row
                 is_filler = number >= len(listed)
                 rows = listed[start if is_filler else number]
-                logits = self._model(**texts.inputs(rows)).logits
+                logits = self._model(**texts.inputs(rows), **texts.arguments(rows)).logits
                 if self._is_first_of_row and not is_filler:
                     yield rows, logits
 

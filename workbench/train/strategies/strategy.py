@@ -48,6 +48,10 @@ class RowInputs(Protocol):
         """Return ``input_ids`` and ``attention_mask`` of rows, int64 [rows, longest]."""
         ...
 
+    def arguments(self, rows: Rows) -> dict[str, Any]:
+        """Return what the model is told beside the inputs of rows: what else it shall return."""
+        ...
+
     def autocast(self) -> Any:
         """Return the context in which the model computes in the precision asked for."""
         ...
@@ -57,7 +61,6 @@ class StepWork(RowInputs, Protocol):
     """One global batch, cut into slices."""
 
     num_slices: int
-    asks: dict[str, bool]  # what the loss wants of the model beside its logits
     scale: float  # of the loss before it goes backwards, so that small gradients are not lost
 
     def tokens(self) -> torch.Tensor:
