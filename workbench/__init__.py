@@ -17,6 +17,7 @@ _PUBLIC = {
     "RunContext": "workbench.core.context:RunContext",
     "stage": "workbench.core.registry:stage",
     "rule": "workbench.data.rules.user_rule:rule",
+    "loss": "workbench.train.user_loss:loss",
     "source": "workbench.data.sources.user_source:source",
     "fetch_again": "workbench.data.sources.fetch:fetch_again",
     "WhatIf": "workbench.data.clean.what_if:WhatIf",

@@ -12,6 +12,7 @@ from gangs import integrate_rows
 from killing import kill_daemon
 from live_workspace import LiveWorkspace, StartWorkspace, diary_lines, wait_until
 from tiny_training import write_encoder
+from workbench_example_stages import ClimbSpec
 
 from workbench.core.artifact import Artifact
 from workbench.core.errors import DataError, SpecError
@@ -64,6 +65,15 @@ def test_a_search_finds_the_best_and_keeps_what_it_has_made(workspace: LiveWorks
     curve = [e["payload"] for e in run.events() if e["kind"] == "metric"]
     assert sorted(point["step"] for point in curve) == list(range(8))
     assert "report.html" in {path.name for path in made["study"].path.iterdir()}
+
+
+def test_what_others_have_made_is_never_deleted(workspace: LiveWorkspace) -> None:
+    mine = workspace.do(ClimbSpec(height=0.1, slope=5, steps=2, seconds=0.0))
+    parameters = {"seconds": 0.0, "steps": 2, "slope": 5}
+    spec = spec_of(space={"height": [0.1, 0.9]}, sampler="grid", parameters=parameters)
+    rows = rows_of(workspace.submit(spec).wait(120).outputs()["study"])
+    assert [row["outputs"]["report"] == mine.reference for row in rows] == [True, False]
+    assert workspace.client.get(f"/artifacts/{mine.reference}")["summary"]["height"] == 0.1
 
 
 def test_a_search_by_several_objectives_keeps_the_compromises(workspace: LiveWorkspace) -> None:

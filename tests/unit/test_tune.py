@@ -15,7 +15,7 @@ from workbench.train.train import TrainSpec
 from workbench.tune.options import TuneSpec
 from workbench.tune.rungs import Rungs, bracket_of
 from workbench.tune.space import Choice, Range, Space
-from workbench.tune.study import JOURNAL, Study
+from workbench.tune.study import JOURNAL, Output, Study
 
 BASE = {"dataset": "rows@latest"}
 
@@ -30,7 +30,7 @@ def space_of(**asked: Any) -> Space:
 def test_a_field_alone_is_searched_within_its_own_bounds() -> None:
     space = space_of(learning_rate=None, precision=None, exact=None, warmup_share=None)
     assert space.dimensions["learning_rate"] == Range(low=1e-5, high=1e-3, log=True)
-    assert space.dimensions["precision"] == Choice(choices=["float32", "bf16"])
+    assert space.dimensions["precision"] == Choice(choices=["float32", "bf16", "fp16"])
     assert space.dimensions["exact"] == Choice(choices=[False, True])
     assert space.dimensions["warmup_share"] == Range(low=0, high=0.3)
 
@@ -168,8 +168,9 @@ def test_a_restarted_study_has_its_trials_and_the_ids_of_their_runs(tmp_path: Pa
     ]  # fmt: skip
     assert again.trials()[0].intermediate_values == {1: 0.5}
     assert again.rests_at(1) == 3
-    again.complete(0, [0.75], {"model": ["model", "m@1"]})
-    assert open_study(tmp_path).outputs_of(again.best()[0]) == {"model": ("model", "m@1")}
+    made = {"model": Output("model", "m@1", True)}
+    again.complete(0, [0.75], made)
+    assert open_study(tmp_path).outputs_of(again.best()[0]) == made
 
 
 def test_values_that_do_not_go_together_are_refused_and_others_chosen(tmp_path: Path) -> None:

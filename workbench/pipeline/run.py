@@ -8,12 +8,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from workbench.core.artifact import Artifact, Draft
+from workbench.core.children import do_child
 from workbench.core.context import Outputs, RunContext
 from workbench.core.errors import SpecError, nearest_name
 from workbench.core.registry import load_stage, stage
 from workbench.core.spec import ArtifactName, Spec, option
 from workbench.core.workers import DEFAULT_WORKERS, WorkersWish
-from workbench.pipeline.child import do_child
 from workbench.pipeline.notebook import NotebookSpec
 
 

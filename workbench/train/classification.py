@@ -9,12 +9,14 @@ import numpy as np
 import torch  # noqa: TID253 (only ranks import this module, when work starts)
 
 from workbench.models.checkpoint import new_classifier, open_classifier, save_description
+from workbench.models.folder import write_json
 from workbench.models.text_encoder import length_batches
 from workbench.tasks.metrics import accuracy_of, macro_recall_of
 from workbench.train.batches import Rows
 from workbench.train.loss import Loss, Totals
 from workbench.train.options import FitJob
 from workbench.train.ranks import Ranks
+from workbench.train.shards import HEAD_TO_CUT
 from workbench.train.step import ModelInputs, SliceWork
 from workbench.train.strategies.strategy import Inputs, StepWork, Strategy
 from workbench.train.token_set import open_token_set
@@ -30,7 +32,8 @@ class Classification:
         self._rows = open_token_set(job.train_set)
         self.lengths = self._rows.lengths
         self.model = _open(job).to(ranks.device)
-        self._loss = Loss(job, self._rows.labels, ranks.device)
+        self._head = _head_of(self.model, job) if job.others else []
+        self._loss = Loss(job, self._rows, ranks.device)
         self._asks = {"output_hidden_states": True} if self._loss.needs_hidden else {}
         self._pad_id = int(self.model.config.pad_token_id or 0)
         self._texts = ModelInputs(self._rows, self._pad_id, ranks, job.options.precision)
@@ -66,7 +69,11 @@ class Classification:
 
     def describe(self, folder: Path) -> None:
         """Write configuration, tokenizer and labels."""
-        save_description(self.model, folder, self._job.model, self._job.max_tokens)
+        job = self._job
+        if self._head:  # the heads of other schemes were there to learn by
+            write_json(folder / HEAD_TO_CUT, {"names": self._head, "rows": len(job.labels)})
+            _name_labels(self.model.config, job.labels)
+        save_description(self.model, folder, job.model, job.max_tokens)
 
     def _confusion(self, strategy: Strategy) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Count (truth, answer) over all ranks, int64 [num_labels, num_labels + 1]."""
@@ -76,7 +83,7 @@ class Classification:
         num_labels = len(self._job.labels)
         counts = torch.zeros(num_labels, num_labels + 1, dtype=torch.int64)
         for part, logits in strategy.answers(texts, length_batches(rows.lengths)):
-            answers = logits.argmax(-1).cpu().numpy()
+            answers = logits[:, :num_labels].argmax(-1).cpu().numpy()
             np.add.at(counts.numpy(), (rows.labels[part], answers), 1)
         self._ranks.sum(counts)
         return counts.numpy()
@@ -105,5 +112,21 @@ class _ClassifierWork(SliceWork):
 
 def _open(job: FitJob) -> Any:
     if job.new_head:
-        return new_classifier(job.model, job.labels, job.options.seed)
+        others = [f"other {number}" for number in range(sum(job.others))]
+        return new_classifier(job.model, [*job.labels, *others], job.options.seed)
     return open_classifier(job.model)
+
+
+def _head_of(model: Any, job: FitJob) -> list[str]:
+    """Return the names of the weights that have a row for each label."""
+    size = len(job.labels) + sum(job.others)
+    heads = [
+        name for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and module.out_features == size
+    ]  # fmt: skip
+    return [name for name, _ in model.named_parameters() if name.rpartition(".")[0] == heads[-1]]
+
+
+def _name_labels(config: Any, labels: list[str]) -> None:
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: number for number, label in enumerate(labels)}

@@ -10,6 +10,7 @@ import numpy as np
 
 from workbench.core.artifact import Draft
 from workbench.core.context import Outputs, RunContext
+from workbench.core.errors import DataError
 from workbench.core.registry import stage
 from workbench.core.spec import ArtifactName, DatasetRef, ModelRef, Spec, option
 from workbench.models.folder import CONFIG, TOKENIZER, labels_of, max_tokens_of, read_json
@@ -31,6 +32,10 @@ class _DistilData(Spec):
     teacher: ModelRef = option(
         title="Teacher", help="The classifier whose answers are learned.", group="Data"
     )
+    more_teachers: list[ModelRef] = option(
+        [], title="More teachers", help="Classifiers of the same labels: the mean of all teachers' "
+        "answers is learned. The student begins with the first one's layers.", group="Data",
+    )  # fmt: skip
     datasets: list[DatasetRef] = option(
         title="Transfer sets", help="Texts that the teacher answers; labels are not needed, and "
         "are used where they are of the teacher's scheme.", group="Data", min_length=1,
@@ -95,11 +100,16 @@ def distil(spec: DistilSpec, run: RunContext) -> DistilOutputs:
     """
     teacher = run.open(spec.teacher).path
     records = read_transfer([run.open(name) for name in spec.datasets], labels_of(teacher))
-    seen = make_token_set(
-        run.folder / "teacher-set", TextEncoder(teacher, max_tokens_of(teacher)),
-        records.texts, records.numbers, run,
-    )  # fmt: skip
-    scores = _scores(spec, teacher, seen, run)
+    more = [run.open(name).path for name in spec.more_teachers]
+    _check_labels(teacher, more, spec)
+    seen = _seen_by(teacher, "teacher-set", records, run)
+    answers = [_scores(spec, teacher, "", seen, run)]
+    for number, other in enumerate(more, start=1):
+        of_other = _seen_by(other, f"teacher-set-{number}", records, run)
+        answers.append(_scores(spec, other, f"-{number}", of_other, run))
+    scores = answers[0]
+    if more:
+        scores = run.checkpoint(f"{_SCORES}-mean", lambda target: _mean(answers, target))
     student = _student(spec, teacher, seen, run)
     job = _job(spec, student, records, scores, run)
     draft = run.save("model", spec.name)
@@ -112,20 +122,45 @@ def distil(spec: DistilSpec, run: RunContext) -> DistilOutputs:
     return DistilOutputs(model=draft)
 
 
-def _scores(spec: DistilSpec, teacher: Path, seen: TokenSet, run: RunContext) -> Path:
-    """Return the folder of the teacher's answers, one row per text."""
-    if _SCORES not in run.checkpoints():
+def _check_labels(teacher: Path, more: list[Path], spec: DistilSpec) -> None:
+    for other, name in zip(more, spec.more_teachers, strict=True):
+        if labels_of(other) != labels_of(teacher):
+            raise DataError(f"{name} has other labels than {spec.teacher}", where=name,
+                            next_step="Give teachers of the same labels.")  # fmt: skip
+
+
+def _seen_by(teacher: Path, name: str, records: LabelledTexts, run: RunContext) -> TokenSet:
+    """Return the texts in a teacher's own tokens."""
+    encoder = TextEncoder(teacher, max_tokens_of(teacher))
+    return make_token_set(run.folder / name, encoder, records.texts, records.numbers, run)
+
+
+def _scores(spec: DistilSpec, teacher: Path, which: str, seen: TokenSet, run: RunContext) -> Path:
+    """Return the folder of a teacher's answers, one row per text."""
+    key = f"{_SCORES}{which}"
+    if key not in run.checkpoints():
         with_hidden = spec.hidden_weight > 0
-        shards = run.folder / "shards"
+        shards = run.folder / f"shards{which}"
         job = ScoreJob(
-            model=teacher, token_set=run.folder / "teacher-set", target=shards,
+            model=teacher, token_set=run.folder / f"teacher-set{which}", target=shards,
             work=run.folder, with_hidden=with_hidden,
         )  # fmt: skip
         score(job, len(seen), run)
         names = ["logits.npy", "hidden.npy"] if with_hidden else ["logits.npy"]
-        run.checkpoint(_SCORES, lambda target: _join(shards, names, target))
+        run.checkpoint(key, lambda target: _join(shards, names, target))
         shutil.rmtree(shards)
-    return run.checkpoints()[_SCORES]
+    return run.checkpoints()[key]
+
+
+def _mean(answers: list[Path], target: Path) -> None:
+    """Write the logarithms of mean probabilities, and mean hidden states, of several teachers."""
+    logits = [np.load(folder / "logits.npy") for folder in answers]
+    each = [np.exp(x - x.max(-1, keepdims=True)) for x in logits]
+    mean = np.mean([x / x.sum(-1, keepdims=True) for x in each], axis=0)
+    np.save(target / "logits.npy", np.log(np.maximum(mean, 1e-12)).astype(np.float32))
+    if (answers[0] / "hidden.npy").exists():
+        hidden = [np.load(folder / "hidden.npy").astype(np.float32) for folder in answers]
+        np.save(target / "hidden.npy", np.mean(hidden, axis=0).astype(np.float16))
 
 
 def _join(shards: Path, names: list[str], target: Path) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict
 
 from workbench.core.artifact import Artifact
-from workbench.core.errors import DataError
+from workbench.core.errors import DataError, nearest_name
+from workbench.core.spec import DatasetRef, option
 from workbench.data.records import read_records
 from workbench.train.options import ClassWeights
 from workbench.train.token_set import NO_LABEL
@@ -21,12 +23,19 @@ _COLUMNS = ["text", "label", "label_scheme"]
 
 @dataclass(frozen=True)
 class LabelledTexts:
-    """Texts with the numbers of their labels (int64, -1 for none) and the labels by number."""
+    """Texts with the numbers of their labels (int64, -1 for none) and the labels by number.
+
+    Where texts of several label schemes are learned from together, numbers go on from scheme to
+    scheme: ``labels`` are those of the first, ``others`` how many each further one has. ``shares``
+    (float32) say how much each text counts; all the same where there are none.
+    """
 
     texts: list[str]
     numbers: npt.NDArray[np.int64]
     labels: list[str]
     num_left_out: int = 0  # records without a label, where only labelled ones were asked for
+    others: tuple[int, ...] = ()
+    shares: npt.NDArray[np.float32] | None = None
 
 
 def read_labelled(dataset: Artifact, labels: Sequence[str] | None = None) -> LabelledTexts:
@@ -55,6 +64,84 @@ def read_labelled(dataset: Artifact, labels: Sequence[str] | None = None) -> Lab
                         next_step="Map the labels when integrating.")  # fmt: skip
     num_left_out = everything.num_rows - table.num_rows
     return LabelledTexts(table["text"].to_pylist(), numbers, known, num_left_out)
+
+
+class JointSource(BaseModel):
+    """Another data set that is learned from at the same time."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: DatasetRef = option(title="Data set", help="Records with labels of any scheme.")
+    weight: float = option(
+        1.0, title="Weight", help="How much one of its records counts beside one of the training "
+        "set.", gt=0, le=1000,
+    )  # fmt: skip
+    labels: dict[str, str] = option(
+        {}, title="Labels", help="What its labels are called in the training set. Without it, a "
+        "data set with other labels has a head of its own, and only the encoder is shared.",
+    )  # fmt: skip
+
+
+def join(main: LabelledTexts, others: Sequence[tuple[JointSource, Artifact]]) -> LabelledTexts:
+    """Put data sets of any label schemes together, to be learned from at the same time.
+
+    Raises:
+        DataError: a label is not in a mapping, or one is mapped to a label that is not there.
+    """
+    texts, numbers = list(main.texts), [main.numbers]
+    shares = [np.ones(len(main.texts), np.float32)]
+    sizes: list[int] = []
+    num_left_out = main.num_left_out
+    for source, dataset in others:
+        found = read_labelled(dataset)
+        if source.labels or found.labels == main.labels:
+            places = _mapped(found.labels, source.labels, main.labels, dataset)
+        else:
+            first = len(main.labels) + sum(sizes)
+            places = np.arange(first, first + len(found.labels))
+            sizes.append(len(found.labels))
+        texts += found.texts
+        numbers.append(places[found.numbers])
+        shares.append(np.full(len(found.texts), source.weight, np.float32))
+        num_left_out += found.num_left_out
+    return LabelledTexts(
+        texts, np.concatenate(numbers), main.labels, num_left_out, tuple(sizes),
+        np.concatenate(shares),
+    )  # fmt: skip
+
+
+def _mapped(
+    own: Sequence[str], mapping: Mapping[str, str], labels: Sequence[str], dataset: Artifact
+) -> npt.NDArray[np.int64]:
+    """Return for each own label its number among those of the training set."""
+    names = {**{label: label for label in own if label in labels}, **mapping}
+    strangers = [label for label in own if label not in names]
+    if strangers:
+        raise DataError(
+            f"The mapping does not say what {strangers[0]!r} is in the training set",
+            where=dataset.reference,
+            next_step=f"Map it to one of {', '.join(labels)}; or map none, for a head of its own.",
+        )
+    unknown = [name for name in names.values() if name not in labels]
+    if unknown:
+        raise DataError(f"The training set has no label {unknown[0]!r}", where=dataset.reference,
+                        next_step=nearest_name(unknown[0], labels))  # fmt: skip
+    return np.array([labels.index(names[label]) for label in own], np.int64)
+
+
+def row_weights(texts: LabelledTexts, kind: ClassWeights) -> npt.NDArray[np.float32]:
+    """Return how much each text counts in the loss: its share times the weight of its label.
+
+    Labels are weighed within their scheme. A text without a label counts 0.
+    """
+    weights = np.zeros(len(texts.texts), np.float32)
+    begin = 0
+    for size in (len(texts.labels), *texts.others):
+        own = (texts.numbers >= begin) & (texts.numbers < begin + size)
+        of_labels = class_weights(texts.numbers[own] - begin, size, kind)
+        weights[own] = of_labels[texts.numbers[own] - begin]
+        begin += size
+    return weights if texts.shares is None else weights * texts.shares
 
 
 def read_transfer(datasets: Sequence[Artifact], labels: Sequence[str]) -> LabelledTexts:

@@ -9,19 +9,18 @@ loss on hidden states beside them).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch  # noqa: TID253 (only ranks import this module, when work starts)
 from torch.nn import functional  # noqa: TID253
 
 from workbench.models.embed import mean_pool
 from workbench.train.batches import Rows
 from workbench.train.options import FitJob, Teaching
-
-Numbers = npt.NDArray[np.int64]
+from workbench.train.token_set import TokenSet
 
 
 @dataclass(frozen=True)
@@ -33,21 +32,25 @@ class Totals:
 
 
 class Loss:
-    """The loss of a job: cross-entropy alone, or mixed with a teacher's answers."""
+    """The loss of a job: cross-entropy alone, or mixed with a teacher's answers.
 
-    def __init__(self, job: FitJob, labels: Numbers, device: torch.device) -> None:
-        self._labels = labels
-        self._weights_by_label = np.asarray(job.class_weights, dtype=np.float32)
-        self._weights = torch.from_numpy(self._weights_by_label).to(device)
+    Logits of several label schemes stand side by side; a text's loss is over those of its own.
+    """
+
+    def __init__(self, job: FitJob, rows: TokenSet, device: torch.device) -> None:
+        self._labels = rows.labels
+        self._weights = rows.weights
+        self._own = job.loss
+        self._num_labels = len(job.labels)
         self._teacher = _Teacher(job.teaching) if job.teaching else None
         self.hard_share = 1.0 - job.teaching.soft_share if job.teaching else 1.0
         self.needs_hidden = bool(job.teaching and job.teaching.hidden_weight > 0)
+        self._foreign = _foreign_logits([len(job.labels), *job.others], device)
 
     def totals(self, batch: Rows) -> Totals:
         """Return the denominators of a global batch."""
-        labels = self._labels[batch]
-        weights = self._weights_by_label[labels[labels >= 0]]
-        return Totals(len(batch), float(weights.sum()))
+        labelled = batch[self._labels[batch] >= 0]
+        return Totals(len(batch), float(self._weights[labelled].sum(dtype=np.float64)))
 
     def __call__(self, output: Any, mask: torch.Tensor, rows: Rows, totals: Totals) -> torch.Tensor:
         """Return a slice's share of the batch's loss, a scalar."""
@@ -62,10 +65,27 @@ class Loss:
         if totals.label_weight == 0:
             return logits.sum() * 0.0  # no label in the whole batch
         labels = torch.from_numpy(self._labels[rows]).to(logits.device)
-        total = functional.cross_entropy(
-            logits, labels, self._weights, ignore_index=-1, reduction="sum"
-        )
-        return total / totals.label_weight
+        weights = torch.from_numpy(self._weights[rows]).to(logits.device)
+        if self._foreign is not None:
+            logits = logits.masked_fill(self._foreign[labels], -math.inf)
+        each = functional.cross_entropy(logits, labels, ignore_index=-1, reduction="none")
+        if self._own is not None:
+            is_own = (labels >= 0) & (labels < self._num_labels)
+            own = self._own(logits[is_own, : self._num_labels], labels[is_own])
+            each = each.masked_scatter(is_own, own.to(each.dtype))
+        return (each * weights).sum() / totals.label_weight
+
+
+def _foreign_logits(sizes: list[int], device: torch.device) -> torch.Tensor | None:
+    """Return for each label which logits are of other schemes; None where there is only one.
+
+    The last row is of texts without a label (-1): all logits are theirs.
+    """
+    if len(sizes) == 1:
+        return None
+    schemes = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    foreign = schemes[:, None] != schemes[None, :]
+    return torch.cat([foreign, torch.zeros(1, len(schemes), dtype=torch.bool)]).to(device)
 
 
 class _Teacher:

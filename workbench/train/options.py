@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from workbench.core.spec import Spec, option
 from workbench.core.workers import MOST_WORKERS
 from workbench.train.batches import num_slices
+from workbench.train.user_loss import UserLoss
 
 ClassWeights = Literal["none", "balanced", "sqrt"]
 Precision = Literal["float32", "bf16", "fp16"]
@@ -157,13 +158,14 @@ class FitJob(BaseModel):
     model: Path  # a folder with the weights to start from
     new_head: bool = False  # whether the folder's head, if any, is replaced
     labels: list[str] = []  # of a classifier
+    loss: UserLoss | None = None  # on labels; cross-entropy if none
+    others: list[int] = []  # labels of each further scheme that is learned at the same time
     mask_share: float = 0.15  # of the tokens that a masked language model has to tell
     max_tokens: int
     options: FitOptions
     teaching: Teaching | None = None
     train_set: Path = Path()
     validation_set: Path | None = None
-    class_weights: list[float] = []
     layout: Layout = Layout()
     work: Path = Path()  # where this attempt writes; a file ``stop`` in it asks the ranks to stop
     resume_from: Path | None = None  # a checkpoint

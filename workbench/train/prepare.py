@@ -8,7 +8,7 @@ from workbench.core.artifact import Draft
 from workbench.core.context import RunContext
 from workbench.models.folder import WEIGHTS
 from workbench.models.text_encoder import TextEncoder
-from workbench.train.labelled import LabelledTexts, class_weights, read_labelled
+from workbench.train.labelled import LabelledTexts, read_labelled, row_weights
 from workbench.train.options import FitJob
 from workbench.train.supervise import Fitted
 from workbench.train.token_set import make_token_set
@@ -21,7 +21,8 @@ def prepare(job: FitJob, records: LabelledTexts, validation: str | None, run: Ru
         DataError: no validation record has a label, or one has a label outside the scheme.
     """
     encoder = TextEncoder(job.model, job.max_tokens)
-    make_token_set(run.folder / "train-set", encoder, records.texts, records.numbers, run)
+    weights = row_weights(records, job.options.class_weights)
+    make_token_set(run.folder / "train-set", encoder, records.texts, records.numbers, run, weights)
     changes: dict[str, object] = {"train_set": run.folder / "train-set"}
     if validation is not None:
         judged = read_labelled(run.open(validation), records.labels)
@@ -30,8 +31,7 @@ def prepare(job: FitJob, records: LabelledTexts, validation: str | None, run: Ru
     if records.num_left_out:
         run.log(f"left out {records.num_left_out} records without a label")
     run.count_rows(read=len(records.texts) + records.num_left_out, written=len(records.texts))
-    weights = class_weights(records.numbers, len(records.labels), job.options.class_weights)
-    return job.model_copy(update={**changes, "class_weights": weights.tolist()})
+    return job.model_copy(update=changes)
 
 
 def save_fitted(fitted: Fitted, draft: Draft, job: FitJob) -> None:

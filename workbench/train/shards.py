@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Place = tuple[int, ...]
 
+HEAD_TO_CUT = "head-to-cut.json"  # which weights lose their last rows when a model is finished
 PART_OF_MODEL = "model-part-"  # how files begin that are merged into a model's weights
 
 _SHARDING = "DCP_SHARDING_INFO"
@@ -107,6 +108,21 @@ def merge_shards(folder: Path, path: Path) -> None:
     save_file(arrays, path, metadata={"format": "pt"})
     for part in parts:
         part.unlink()
+
+
+def cut_head(folder: Path, path: Path) -> None:
+    """Take the rows of other label schemes away from a model's weights, if a file there says so."""
+    from safetensors.numpy import load_file, save_file
+
+    wish = folder / HEAD_TO_CUT
+    if not wish.exists():
+        return
+    told = json.loads(wish.read_text())
+    arrays = load_file(path)
+    for name in told["names"]:
+        arrays[name] = np.ascontiguousarray(arrays[name][: told["rows"]])
+    save_file(arrays, path, metadata={"format": "pt"})
+    wish.unlink()
 
 
 class _StoredShards:

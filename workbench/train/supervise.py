@@ -20,7 +20,7 @@ from workbench.train.batches import num_slices
 from workbench.train.gang import Event, Gang
 from workbench.train.options import FitJob, Layout, ScoreJob
 from workbench.train.profile import Profile, RankProfile, advise, combine, summary_of
-from workbench.train.shards import merge_shards
+from workbench.train.shards import cut_head, merge_shards
 from workbench.train.state import (
     BEST_KEY,
     STEP_KEY,
@@ -158,7 +158,7 @@ def _layout(job: FitJob, run: RunContext) -> Layout:
     num_here = sum(agent_of(slot) == here for slot in run.slots)
     layout = choose_layout(
         job.options, read_json(job.model / CONFIG), run.num_workers,
-        num_parameters(job.model), psutil.virtual_memory().available / num_here,
+        num_parameters(job.model), psutil.virtual_memory().total / num_here,
     )  # fmt: skip
     if layout.world > 1:
         ways = f", {layout.ways} of them hold one copy" if layout.ways > 1 else ""
@@ -241,7 +241,9 @@ class _FitRelay:
                 for name, value in event["figures"].items():
                     self._run.metric(name, value, event["epoch"])
             case "model" if self._is_whole(event):
-                merge_shards(Path(event["folder"]), Path(event["folder"]) / WEIGHTS)
+                folder = Path(event["folder"])
+                merge_shards(folder, folder / WEIGHTS)
+                cut_head(folder, folder / WEIGHTS)
                 if event["key"]:
                     self._adopt(event["key"], Path(event["folder"]))
             case "saved":

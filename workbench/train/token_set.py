@@ -25,12 +25,13 @@ class TokenSet:
     """Rows of token ids end to end, where each row starts, and each row's label number.
 
     ``ids`` is int32 [num_tokens], ``starts`` int64 [num_rows + 1], ``labels`` int64 [num_rows]
-    with -1 for a row without a label.
+    with -1 for a row without a label, ``weights`` float32 [num_rows]: how much a label counts.
     """
 
     ids: Ids
     starts: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -59,6 +60,7 @@ def open_token_set(folder: Path) -> TokenSet:
         ids=np.load(folder / "ids.npy", mmap_mode="r"),
         starts=np.load(folder / "starts.npy"),
         labels=np.load(folder / "labels.npy"),
+        weights=np.load(folder / "weights.npy"),
     )
 
 
@@ -68,6 +70,7 @@ def make_token_set(
     texts: Sequence[str],
     labels: npt.NDArray[np.int64],
     run: RunContext,
+    weights: npt.NDArray[np.float32] | None = None,
 ) -> TokenSet:
     """Tokenise texts into ``folder``, unless an earlier attempt of the run has done so.
 
@@ -75,7 +78,7 @@ def make_token_set(
         DataError: a text is no text.
     """
     if not folder.exists():
-        _write(folder, _encode(encoder, texts, run), labels)
+        _write(folder, _encode(encoder, texts, run), labels, weights)
     return open_token_set(folder)
 
 
@@ -103,7 +106,12 @@ def _encode(encoder: TextEncoder, texts: Sequence[str], run: RunContext) -> list
     return rows
 
 
-def _write(folder: Path, rows: list[Ids], labels: npt.NDArray[np.int64]) -> None:
+def _write(
+    folder: Path,
+    rows: list[Ids],
+    labels: npt.NDArray[np.int64],
+    weights: npt.NDArray[np.float32] | None = None,
+) -> None:
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -111,4 +119,5 @@ def _write(folder: Path, rows: list[Ids], labels: npt.NDArray[np.int64]) -> None
     np.save(partial / "ids.npy", np.concatenate(rows))
     np.save(partial / "starts.npy", np.concatenate([[0], np.cumsum(lengths)]))
     np.save(partial / "labels.npy", labels)
+    np.save(partial / "weights.npy", np.ones(len(rows), np.float32) if weights is None else weights)
     partial.rename(folder)

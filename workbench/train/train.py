@@ -6,14 +6,23 @@ from pathlib import Path
 
 from workbench.core.artifact import Draft
 from workbench.core.context import Outputs, RunContext
+from workbench.core.errors import SpecError, nearest_name
 from workbench.core.registry import stage
-from workbench.core.spec import ArtifactName, DatasetRef, ModelSource, Spec, option
+from workbench.core.spec import (
+    ArtifactName,
+    DatasetRef,
+    ModelSource,
+    Spec,
+    option,
+    parse_reference,
+)
 from workbench.models.folder import CONFIG, read_json
 from workbench.models.resolve import fingerprint_model, resolve_model
-from workbench.train.labelled import read_labelled
+from workbench.train.labelled import JointSource, join, read_labelled
 from workbench.train.options import FitJob, FitOptions, most_workers
 from workbench.train.prepare import prepare, save_fitted
 from workbench.train.supervise import fit
+from workbench.train.user_loss import UserLoss
 
 
 class _TrainData(Spec):
@@ -22,6 +31,15 @@ class _TrainData(Spec):
     dataset: DatasetRef = option(
         title="Training set", help="Records with labels, all of one label scheme.", group="Data"
     )
+    sources: list[JointSource] = option(
+        [], title="Learned with", help="Other data sets that are learned from at the same time, "
+        "each with its weight; of the same labels, of ones that are mapped to them, or of others.",
+        group="Data",
+    )  # fmt: skip
+    leave_out: str = option(
+        "", title="Leave out", help="One of these data sets, by name: searched over, it shows what "
+        "each of them gives.", group="Data",
+    )  # fmt: skip
     validation: DatasetRef | None = option(
         None, title="Validation set", help="Other records with the same labels, on which each "
         "epoch is judged; without it the last epoch is returned.", group="Data",
@@ -38,6 +56,11 @@ class _TrainData(Spec):
 
 class TrainSpec(FitOptions, _TrainData):
     """Fine-tune a pre-trained encoder into a classifier."""
+
+    loss: UserLoss | None = option(
+        None, title="Own loss", help="A loss that you wrote with @loss; cross-entropy when empty.",
+        group="Training",
+    )  # fmt: skip
 
     name: ArtifactName = option(
         "classifier", title="Name", help="Name of the resulting model.", group="Result"
@@ -76,15 +99,33 @@ def train(spec: TrainSpec, run: RunContext) -> TrainOutputs:
 
 
 def _job(spec: TrainSpec, source: Path, run: RunContext) -> FitJob:
-    records = read_labelled(run.open(spec.dataset))
+    main = read_labelled(run.open(spec.dataset))
+    records = join(main, [(each, run.open(each.dataset)) for each in _sources(spec)])
     return prepare(
         FitJob(
-            model=source, new_head=not _has_head_for(source, records.labels),
-            labels=records.labels, max_tokens=min(spec.max_tokens, _most_tokens(source)),
+            model=source,
+            new_head=bool(records.others) or not _has_head_for(source, main.labels),
+            labels=records.labels,
+            others=list(records.others),
+            loss=spec.loss,
+            max_tokens=min(spec.max_tokens, _most_tokens(source)),
             options=FitOptions.of(spec),
         ),
         records, spec.validation, run,
     )  # fmt: skip
+
+
+def _sources(spec: TrainSpec) -> list[JointSource]:
+    """Return what is learned from beside the training set."""
+    names = [parse_reference(each.dataset).name for each in spec.sources]
+    if spec.leave_out and spec.leave_out not in names:
+        raise SpecError(
+            f"{spec.leave_out!r} is none of the data sets that are learned with",
+            where="leave_out",
+            next_step=nearest_name(spec.leave_out, names),
+        )
+    pairs = zip(spec.sources, names, strict=True)
+    return [each for each, name in pairs if name != spec.leave_out]
 
 
 def _most_tokens(source: Path) -> int:

@@ -20,7 +20,7 @@ from workbench.core.json_text import plain
 from workbench.tune.options import TuneSpec
 from workbench.tune.rungs import Rungs, bracket_of
 from workbench.tune.space import Space
-from workbench.tune.study import Study
+from workbench.tune.study import Output, Study
 
 _WAIT_SECONDS = 1.0  # for news of trials; also the time in which a wish to pause is heard
 _LESS_URGENT = -1  # than the search itself: what somebody else waits for goes first
@@ -65,7 +65,7 @@ class Search:
         self._rungs = _make_rungs(spec)
         self._live: dict[int, _Trial] = {}
         self._deleted: set[str] = set()
-        self._left = 0  # trials whose runs are over, all in all
+        self._num_over = 0  # of all trials
 
     def work(self) -> None:
         """Go on until the budget is used up and every trial is over.
@@ -78,7 +78,7 @@ class Search:
             self._climb(trial.number, trial.intermediate_values)
             self._slot_seconds[trial.number] = self._study.slot_seconds_of(trial)
             if trial.state.is_finished():
-                self._left += 1
+                self._num_over += 1
             else:
                 self._join(trial.number, self._study.rests_at(trial.number))
         while True:
@@ -244,22 +244,26 @@ class Search:
         made = [self._run.client.get(f"/artifacts/{each}") for each in record["outputs"].values()]
         values = [self._value_of(trial, made, o.metric) for o in self._spec.objectives]
         outputs = {
-            name: [found["kind"], f"{found['name']}@{found['version']}"]
+            name: Output(found["kind"], f"{found['name']}@{found['version']}",
+                         found["made_by"] == trial.run_id)
             for name, found in zip(record["outputs"], made, strict=True)
-        }
+        }  # fmt: skip
         self._study.complete(trial.number, values, outputs)
         self._delete_what_is_worse()
         for objective, value in zip(self._spec.objectives, values, strict=True):
             self._run.metric(objective.metric, value, trial.number)
 
     def _delete_what_is_worse(self) -> None:
-        """Delete what trials have made that are not among the best."""
+        """Delete what trials have made that are not among the best.
+
+        What one has from the cache, or what somebody else has made before, is not the search's own.
+        """
         best = self._study.best()
         kept = best if len(self._spec.objectives) > 1 else best[: self._spec.keep]
-        needed = {ref for trial in kept for _, ref in self._study.outputs_of(trial).values()}
+        needed = {o.reference for trial in kept for o in self._study.outputs_of(trial).values()}
         for trial in self._study.trials():
-            for kind, reference in self._study.outputs_of(trial).values():
-                if reference not in needed and reference not in self._deleted:
+            for kind, reference, is_own in self._study.outputs_of(trial).values():
+                if is_own and reference not in needed and reference not in self._deleted:
                     self._deleted.add(reference)
                     query = {
                         "kind": kind, "by": "tune", "for_run": self._run.run_id,
@@ -315,7 +319,7 @@ class Search:
     def _leave(self, trial: _Trial) -> None:
         self._study.note_slot_seconds(trial.number, self._slot_seconds.get(trial.number, 0.0))
         del self._live[trial.number]
-        self._left += 1
+        self._num_over += 1
 
     def _end_resting(self) -> None:
         """Nobody works and nobody may begin: end who rests, but let somebody come to a result."""
@@ -334,10 +338,10 @@ class Search:
         return max((self._spec.objectives[0].sign * value for value in values), default=0.0)
 
     def _tell_progress(self) -> None:
-        total = max(self._spec.trials, self._left)
+        total = max(self._spec.trials, self._num_over)
         resting = len(self._live) - self._num_at_work()
         note = f"{self._num_at_work()} at work" + (f", {resting} rest" if resting else "")
-        self._run.progress(self._left, total, "trials", note)
+        self._run.progress(self._num_over, total, "trials", note)
 
 
 def _make_rungs(spec: TuneSpec) -> list[Rungs]:

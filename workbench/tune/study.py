@@ -10,7 +10,7 @@ import hashlib
 import json
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench.tune.options import TuneSpec
 from workbench.tune.space import Choice, Space
@@ -25,6 +25,14 @@ _NAME = "study"
 _VALUES, _RUN, _RESTS, _REFUSED = "values", "run_id", "rests_at", "refused"
 _OUTPUTS, _SECONDS = "outputs", "slot_seconds"
 _MOST_TRIES = 50  # to find values that go together
+
+
+class Output(NamedTuple):
+    """An artifact that a trial has as a result: its own, unless another run has made it before."""
+
+    kind: str
+    reference: str
+    is_own: bool
 
 
 class Study:
@@ -69,10 +77,10 @@ class Study:
         """Return the id of a trial's run; empty if its values did not go together."""
         return str(trial.user_attrs.get(_RUN, ""))
 
-    def outputs_of(self, trial: FrozenTrial) -> dict[str, tuple[str, str]]:
-        """Return what a trial has made: ``{output: (kind, reference)}``."""
-        made: dict[str, list[str]] = trial.user_attrs.get(_OUTPUTS, {})
-        return {name: (kind, reference) for name, (kind, reference) in made.items()}
+    def outputs_of(self, trial: FrozenTrial) -> dict[str, Output]:
+        """Return what a trial has made, by output."""
+        made: dict[str, list[Any]] = trial.user_attrs.get(_OUTPUTS, {})
+        return {name: Output(*each) for name, each in made.items()}
 
     def slot_seconds_of(self, trial: FrozenTrial) -> float:
         """Return for how long a trial has held slots, as far as it is noted."""
@@ -154,8 +162,8 @@ class Study:
         """Note that a trial rests at a rung, or none any more."""
         self._trial(number).set_user_attr(_RESTS, rung)
 
-    def complete(self, number: int, values: list[float], outputs: dict[str, list[str]]) -> None:
-        """Note a trial's values, and what it has made: ``{output: [kind, reference]}``."""
+    def complete(self, number: int, values: list[float], outputs: dict[str, Output]) -> None:
+        """Note a trial's values, and what it has made."""
         self._trial(number).set_user_attr(_OUTPUTS, outputs)
         with _quiet():
             self._study.tell(number, values)

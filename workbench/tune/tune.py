@@ -110,7 +110,7 @@ def _row(study: Study, trial: Any) -> dict[str, Any]:
         "parameters": study.values_of(trial),
         "curve": {str(step): value for step, value in sorted(trial.intermediate_values.items())},
         "run_id": study.run_of(trial),
-        "outputs": {name: ref for name, (_, ref) in study.outputs_of(trial).items()},
+        "outputs": {name: made.reference for name, made in study.outputs_of(trial).items()},
     }
 
 
@@ -118,7 +118,7 @@ def _save_best(spec: TuneSpec, study: Study, run: RunContext) -> dict[str, Draft
     """Save what the best trial has made under the study's own name."""
     found: dict[str, Draft] = {}
     for trial in study.best()[:1]:
-        for name, (kind, reference) in study.outputs_of(trial).items():
+        for name, (kind, reference, _) in study.outputs_of(trial).items():
             artifact = run.open(reference)
             draft = run.save(kind, f"{spec.name}-{name}")
             shutil.copytree(
