@@ -86,7 +86,7 @@ def write_tokenizer(folder: Path, texts: Sequence[str]) -> int:
     return int(tokenizer.get_vocab_size())
 
 
-def write_encoder(folder: Path) -> Path:
+def write_encoder(folder: Path, num_layers: int = 3) -> Path:
     """Write an encoder without a head, its weights drawn at random; return the folder."""
     import torch
     from transformers import BertConfig, BertModel
@@ -97,8 +97,8 @@ def write_encoder(folder: Path) -> Path:
     vocabulary_size = write_tokenizer(folder, texts_of(sentences(400)))
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=vocabulary_size, hidden_size=32, num_hidden_layers=3, num_attention_heads=2,
-        intermediate_size=64, max_position_embeddings=32,
+        vocab_size=vocabulary_size, hidden_size=32, num_hidden_layers=num_layers,
+        num_attention_heads=2, intermediate_size=64, max_position_embeddings=32,
     )  # fmt: skip
     with quiet_transformers():
         BertModel(config).save_pretrained(folder)

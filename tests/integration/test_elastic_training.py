@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 def spec_of(encoder: Path, **changes: object) -> TrainSpec:
     values = {
-        "dataset": "rows", "model": str(encoder), "epochs": 120, "batch_size": 18,
+        "dataset": "rows", "model": str(encoder), "epochs": 90, "batch_size": 18,
         "learning_rate": 1e-3, "max_tokens": 24, "precision": "float32", "virtual_ranks": 3,
         "checkpoint_seconds": 3600,
     }  # fmt: skip
@@ -73,14 +73,17 @@ def test_a_training_that_is_resized_again_and_again_ends_with_the_same_bits(
 
 
 def test_a_training_tells_where_its_time_went_in_the_terminal_and_as_a_page(
-    workspace: LiveWorkspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    workspace: LiveWorkspace,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("WORKBENCH_WORKSPACE", str(workspace.root))
     integrate_rows(workspace, tmp_path)
     encoder = write_encoder(tmp_path / "encoder")
     run = workspace.submit(spec_of(encoder, epochs=2)).wait(120)
     page = tmp_path / "profile.html"
-    assert main(["--workspace", str(workspace.root), "runs", "profile", run.run_id,
-                 "--page", str(page)]) == 0  # fmt: skip
+    assert main(["runs", "profile", run.run_id, "--page", str(page)]) == 0
     told = capsys.readouterr().out
     assert "forward" in told
     assert "Tokens a second".lower() in told

@@ -24,15 +24,18 @@ Inputs = dict[str, Artifact]
 
 # Kinds with the number of workers and of those that hold one copy together.
 LAYOUTS: list[tuple[Kind, int, int]] = [
-    ("ddp", 2, 1), ("fsdp", 2, 1), ("fsdp", 3, 1), ("tensor", 2, 2), ("tensor", 4, 2),
-    ("pipeline", 2, 2), ("pipeline", 3, 3), ("pipeline", 4, 2), ("fsdp+tensor", 4, 2),
+    ("ddp", 2, 1), ("fsdp", 3, 1), ("tensor", 2, 2), ("tensor", 4, 2), ("pipeline", 3, 3),
+    ("pipeline", 4, 2), ("fsdp+tensor", 4, 2),
 ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write an encoder without dropout: which numbers are dropped is up to the layout."""
-    folder = write_encoder(tmp_path_factory.mktemp("strategies") / "encoder")
+    return without_dropout(write_encoder(tmp_path_factory.mktemp("strategies") / "encoder"))
+
+
+def without_dropout(folder: Path) -> Path:
     config = json.loads((folder / "config.json").read_text())
     config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     (folder / "config.json").write_text(json.dumps(config))
@@ -98,8 +101,10 @@ def test_activations_that_are_computed_again_change_nothing(
     np.testing.assert_allclose(losses(run), losses(single[0]), atol=1e-5)
 
 
-@pytest.mark.parametrize(("kind", "num_workers"), [("ddp", 1), ("fsdp", 2), ("pipeline", 2)])
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize(
+    ("kind", "num_workers", "precision"),
+    [("ddp", 1, "bf16"), ("ddp", 1, "fp16"), ("fsdp", 2, "fp16"), ("pipeline", 2, "fp16")],
+)
 def test_half_precision_is_close(
     encoder: Path, inputs: Inputs, single: tuple[FolderRun, Artifact], tmp_path: Path,
     kind: Kind, num_workers: int, precision: str,
@@ -111,12 +116,12 @@ def test_half_precision_is_close(
 
 
 @pytest.mark.slow
-def test_a_compiled_model_learns_the_same(
-    encoder: Path, inputs: Inputs, single: tuple[FolderRun, Artifact], tmp_path: Path
-) -> None:
-    run = FolderRun(tmp_path, inputs)
-    run.run(spec_for(encoder, compile=True))
-    np.testing.assert_allclose(losses(run), losses(single[0]), atol=1e-4)
+def test_a_compiled_model_learns_the_same(inputs: Inputs, tmp_path: Path) -> None:
+    encoder = without_dropout(write_encoder(tmp_path / "encoder", num_layers=1))
+    runs = [FolderRun(tmp_path / name, inputs) for name in ("plain", "compiled")]
+    for run, is_compiled in zip(runs, (False, True), strict=True):
+        run.run(spec_for(encoder, compile=is_compiled))
+    np.testing.assert_allclose(losses(runs[1]), losses(runs[0]), atol=1e-4)
 
 
 def test_the_scale_of_the_loss_falls_at_once_and_rises_slowly() -> None:

@@ -119,6 +119,8 @@ def distil(spec: DistilSpec, run: RunContext) -> DistilOutputs:
         teacher=spec.teacher, layers=spec.num_layers,
         vocabulary=read_json(student / CONFIG)["vocab_size"],
     )  # fmt: skip
+    if more:
+        draft.describe(members=1 + len(more), combined="distil")
     return DistilOutputs(model=draft)
 
 

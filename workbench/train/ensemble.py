@@ -103,9 +103,7 @@ def ensemble(spec: EnsembleSpec, run: RunContext) -> EnsembleOutputs:
         _, made = do_child(run, spec.student_of(names), spec.member_workers)
     else:
         _, made = do_child(run, CombineSpec(models=names, how=spec.how, name=spec.name))
-    draft = _copied(made["model"], spec, run)
-    draft.describe(members=len(members), combined=spec.how)
-    return EnsembleOutputs(model=draft)
+    return EnsembleOutputs(model=_copied(made["model"], spec, run))
 
 
 def _copied(model: Artifact, spec: EnsembleSpec, run: RunContext) -> Draft:

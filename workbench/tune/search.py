@@ -242,6 +242,8 @@ class Search:
             self._fail(trial, record)
             return
         made = [self._run.client.get(f"/artifacts/{each}") for each in record["outputs"].values()]
+        if record["cached"]:
+            self._hear_of_maker(trial, {artifact["made_by"] for artifact in made})
         values = [self._value_of(trial, made, o.metric) for o in self._spec.objectives]
         outputs = {
             name: Output(found["kind"], f"{found['name']}@{found['version']}",
@@ -252,6 +254,16 @@ class Search:
         self._delete_what_is_worse()
         for objective, value in zip(self._spec.objectives, values, strict=True):
             self._run.metric(objective.metric, value, trial.number)
+
+    def _hear_of_maker(self, trial: _Trial, run_ids: set[str]) -> None:
+        """Take the curves of a trial that the cache has answered from the run that drew them."""
+        for run_id in run_ids:
+            seen = 0
+            while events := self._run.client.get(f"/runs/{run_id}/events", after=seen):
+                seen = events[-1]["seq"]
+                for event in events:
+                    if event["kind"] == "metric":
+                        self._note(trial, event["payload"])
 
     def _delete_what_is_worse(self) -> None:
         """Delete what trials have made that are not among the best.
