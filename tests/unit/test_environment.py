@@ -46,7 +46,7 @@ COMES_WITH = {
 }  # fmt: skip
 # Not imported by name; docs/decisions/0011-dependencies.md says why each is there.
 NOT_IMPORTED = {
-    "cmaes", "ipywidgets", "nbformat", "onnx", "onnxscript", "optuna-dashboard",
+    "cmaes", "ipywidgets", "nbformat", "onnxscript", "optuna-dashboard",
 }  # fmt: skip
 
 
