@@ -44,7 +44,7 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
 
 
 def combined(members: Inputs, folder: Path, how: str) -> Artifact:
-    spec = CombineSpec(models=[f"member-{n}" for n in range(3)], how=how)  # type: ignore[arg-type]
+    spec = CombineSpec.parse({"models": [f"member-{n}" for n in range(3)], "how": how})
     return FolderRun(folder, members).run(spec)["model"]
 
 
@@ -101,7 +101,7 @@ def test_unlike_models_are_refused_by_name(members: Inputs, tmp_path: Path) -> N
     write_classifier(draft.path, encoder, ["no", "yes"])
     inputs["strange@latest"] = seal(draft, tmp_path / "artifacts")
     for how in ("weights", "predictions"):
-        spec = CombineSpec(models=["member-0", "strange"], how=how)  # type: ignore[arg-type]
+        spec = CombineSpec.parse({"models": ["member-0", "strange"], "how": how})
         with pytest.raises(DataError, match="strange@latest has the labels no, yes"):
             FolderRun(tmp_path / how, inputs).run(spec)
     spec = DistilSpec(teacher="member-0", more_teachers=["strange"], datasets=["part-0"])

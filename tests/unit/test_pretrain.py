@@ -91,6 +91,34 @@ def test_a_causal_model_learns_to_tell_the_next_token(inputs: Inputs, tmp_path: 
     assert AutoModelForCausalLM.from_pretrained(model.path).config.model_type == "llama"
 
 
+def test_a_model_whose_answers_have_weights_of_their_own_goes_on(
+    inputs: Inputs, tmp_path: Path
+) -> None:
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    from workbench.models.checkpoint import quiet_transformers
+
+    folder = write_encoder(tmp_path / "untied")  # for its tokenizer
+    size = read_json(folder / "config.json")["vocab_size"]
+    config = LlamaConfig(
+        vocab_size=size, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=64, tie_word_embeddings=False, pad_token_id=0,
+    )  # fmt: skip
+    (folder / "model.safetensors").unlink()
+    with quiet_transformers():
+        AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    curves = []
+    for workers in (1, 2):
+        run = FolderRun(tmp_path / str(workers), inputs, num_workers=workers)
+        model = run.run(spec_for(model=str(folder), objective="causal", epochs=3))["model"]
+        curves.append(losses(run))
+    assert curves[0][-1] < curves[0][0]
+    np.testing.assert_allclose(curves[1], curves[0], atol=1e-4)
+    stock = AutoModelForCausalLM.from_pretrained(model.path)
+    words, answers = stock.get_input_embeddings().weight, stock.get_output_embeddings().weight
+    assert words.data_ptr() != answers.data_ptr()
+
+
 @pytest.mark.parametrize(
     ("num_workers", "changes"),
     [(2, {}), (2, {"strategy": "fsdp"}), (2, {"strategy": "tensor"}), (3, {"exact": True})],

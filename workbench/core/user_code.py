@@ -18,16 +18,19 @@ import re
 import sys
 import textwrap
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from workbench.core.errors import SpecError, StageError
+from workbench.core.errors import SpecError, StageError, nearest_name
 
 _HEAD = "from __future__ import annotations\n"
 _LONGEST_SOURCE = 100_000  # characters; it travels with the Spec
+
+
+PlainValue = bool | int | float | str | None  # of a setting of a user's function
 
 
 class UserCode(BaseModel):
@@ -77,6 +80,18 @@ def _load(name: str, source: str) -> Callable[..., Any]:
         ) from error
     function: Callable[..., Any] = namespace[name]
     return function
+
+
+def refuse_unknown(name: str, given: Iterable[str], known: Sequence[str]) -> None:
+    """See that a function has the settings that are given.
+
+    Raises:
+        SpecError: it has no such parameter; the nearest is told.
+    """
+    for setting in given:
+        if setting not in known:
+            raise SpecError(f"{name} has no parameter {setting!r}", where=name,
+                            next_step=nearest_name(setting, known))  # fmt: skip
 
 
 def capture(function: Callable[..., Any]) -> UserCode:

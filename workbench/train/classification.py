@@ -36,22 +36,12 @@ class Classification:
         self._loss = Loss(job, self._rows, ranks.device)
         self._asks = {"output_hidden_states": True} if self._loss.needs_hidden else {}
         self._pad_id = int(self.model.config.pad_token_id or 0)
-        self._texts = ModelInputs(self._rows, self._pad_id, ranks, job.options.precision)
-
-    @property
-    def num_tokens(self) -> int:
-        """Return how many tokens were worked on so far."""
-        return self._texts.num_tokens
-
-    @property
-    def num_padded(self) -> int:
-        """Return the same with padding."""
-        return self._texts.num_padded
+        self.texts = ModelInputs(self._rows, self._pad_id, ranks, job.options.precision)
 
     def work(self, batch: Rows, step: int, num_slices: int, scale: float) -> StepWork:
         """Return a global batch as a strategy sees it."""
         return _ClassifierWork(
-            self._texts, batch, self._job.options.seed, step, num_slices, scale, self._loss,
+            self.texts, batch, self._job.options.seed, step, num_slices, scale, self._loss,
             self._asks,
         )  # fmt: skip
 

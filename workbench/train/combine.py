@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -119,16 +120,18 @@ def write_mean_weights(folders: Sequence[Path], names: Sequence[str], target: Pa
 
 
 def _write_mean_predictions(folders: Sequence[Path], target: Path, run: RunContext) -> None:
-    from workbench.models.onnx_export import export_onnx
     from workbench.models.onnx_mean import write_mean
 
     graphs = []
     for number, folder in enumerate(folders):
         run.progress(number, len(folders), "models", "exporting")
-        made = run.checkpoint(
-            f"graph-{number:03d}",
-            lambda part, source=folder: export_onnx(source, part / ONNX_FILES[1]),  # type: ignore[misc]
-        )
+        made = run.checkpoint(f"graph-{number:03d}", partial(_export, folder))
         graphs.append(made / ONNX_FILES[1])
         run.stop_if_asked()
     write_mean(graphs, target)
+
+
+def _export(model: Path, folder: Path) -> None:
+    from workbench.models.onnx_export import export_onnx
+
+    export_onnx(model, folder / ONNX_FILES[1])

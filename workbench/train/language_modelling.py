@@ -93,21 +93,11 @@ class LanguageModelling:
         if job.task == "masked":
             size = int(self.model.config.vocab_size)
             self._masks = Masks(job.model / TOKENIZER, job.mask_share, size, job.options.seed)
-        self._texts = self._inputs_of(self._rows)
-
-    @property
-    def num_tokens(self) -> int:
-        """Return how many tokens were worked on so far."""
-        return self._texts.num_tokens
-
-    @property
-    def num_padded(self) -> int:
-        """Return the same with padding."""
-        return self._texts.num_padded
+        self.texts = self._inputs_of(self._rows)
 
     def work(self, batch: Rows, step: int, num_slices: int, scale: float) -> StepWork:
         """Return a global batch as a strategy sees it."""
-        return _LanguageWork(self._texts, batch, self._job.options.seed, step, num_slices, scale)
+        return _LanguageWork(self.texts, batch, self._job.options.seed, step, num_slices, scale)
 
     def judge(self, strategy: Strategy) -> Figures:
         """Return loss and perplexity over the validation rows."""
@@ -169,12 +159,12 @@ class _LanguageInputs(ModelInputs):
     def inputs(self, rows: Rows) -> Inputs:
         """Return the ids that the model sees, and where there are any."""
         found = super().inputs(rows)
-        shown = torch.from_numpy(self.told(rows).shown).to(self._device)
+        shown = torch.from_numpy(self.told(rows).shown).to(self.device)
         return {**found, "input_ids": shown}
 
     def arguments(self, rows: Rows) -> dict[str, Any]:
         """Return the positions at which the model shall answer."""
-        return {"positions": torch.from_numpy(self.told(rows).positions).to(self._device)}
+        return {"positions": torch.from_numpy(self.told(rows).positions).to(self.device)}
 
 
 class _LanguageWork(SliceWork):
@@ -191,8 +181,10 @@ class _LanguageWork(SliceWork):
         self._num_told = sum(len(texts.told(rows).targets) for rows in slices if len(rows))
 
     def tokens(self) -> torch.Tensor:
-        """Return the distinct token ids that the model sees of the batch, or may have to tell."""
-        raise NotImplementedError("word embeddings of a language model are not read by rows")
+        """Return the distinct token ids that the model sees of the batch: masks among them."""
+        slices = (self.rows(number) for number in range(self.num_slices))
+        seen = [np.unique(self._language.told(rows).shown) for rows in slices if len(rows)]
+        return torch.from_numpy(np.unique(np.concatenate(seen))).to(self._language.device)
 
     def arguments(self, rows: Rows) -> dict[str, Any]:
         """Return the positions at which the model shall answer."""

@@ -195,7 +195,7 @@ class Fit:
         memory["activations"] = max(peak - sum(memory.values()), 0)
         told = RankProfile(
             seconds={**seconds}, steps=self._place.step - self._first_step,
-            tokens=self._task.num_tokens, padded_tokens=self._task.num_padded,
+            tokens=self._task.texts.num_tokens, padded_tokens=self._task.texts.num_padded,
             parameters=self._num_dense, memory=memory, peak_bytes=peak,
             peak_flops=best_flops(device, precision),
         )  # fmt: skip

@@ -189,11 +189,12 @@ class _StoredShards:
 
     def assemble(self, name: str) -> np.ndarray[Any, Any]:
         pieces = self._pieces[name]
+        first: np.ndarray[Any, Any] = pieces[0][0].get_tensor(name)
         if len(pieces) == 1:
-            return pieces[0][0].get_tensor(name)  # type: ignore[no-any-return]
+            return first
         shape = self.shape(name)
         assert shape is not None
-        result: np.ndarray[Any, Any] = np.empty(shape, pieces[0][0].get_tensor(name).dtype)
+        result: np.ndarray[Any, Any] = np.empty(shape, first.dtype)
         for file, sizes, offset in pieces:
             block = tuple(slice(o, o + n) for o, n in zip(offset, sizes, strict=True))
             result[block] = file.get_tensor(name)

@@ -23,7 +23,7 @@ class ModelInputs:
         self.num_tokens = self.num_padded = 0  # that were handed out
         self._rows = rows
         self._pad_id = pad_id
-        self._device = ranks.device
+        self.device = ranks.device
         self._precision = precision
 
     def inputs(self, rows: batches.Rows) -> Inputs:
@@ -32,7 +32,7 @@ class ModelInputs:
             padded = self._rows.pad(rows, self._pad_id)
             self.num_tokens += int(padded["attention_mask"].sum())
             self.num_padded += padded["attention_mask"].size
-            return {name: torch.from_numpy(a).to(self._device) for name, a in padded.items()}
+            return {name: torch.from_numpy(a).to(self.device) for name, a in padded.items()}
 
     def arguments(self, _rows: batches.Rows) -> dict[str, Any]:
         """Return what the model is told beside: nothing."""
@@ -41,14 +41,14 @@ class ModelInputs:
     def distinct_tokens(self, rows: batches.Rows) -> torch.Tensor:
         """Return the distinct token ids of rows, int64, sorted."""
         with self.clock("input"):
-            return torch.from_numpy(self._rows.tokens_in(rows)).to(self._device)
+            return torch.from_numpy(self._rows.tokens_in(rows)).to(self.device)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context in which the model computes in its precision."""
         if self._precision == "float32":
             return contextlib.nullcontext()
         kind = {"bf16": torch.bfloat16, "fp16": torch.float16}[self._precision]
-        return torch.autocast(self._device.type, kind)
+        return torch.autocast(self.device.type, kind)
 
 
 class SliceWork:

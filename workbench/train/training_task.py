@@ -11,6 +11,7 @@ import numpy.typing as npt
 from workbench.train.batches import Rows
 from workbench.train.options import FitJob
 from workbench.train.ranks import Ranks
+from workbench.train.step import ModelInputs
 from workbench.train.strategies.strategy import StepWork, Strategy
 
 Figures = dict[str, float]
@@ -23,13 +24,8 @@ class TrainingTask(Protocol):
     lengths: npt.NDArray[np.int64]  # of the rows to learn from, in tokens
 
     @property
-    def num_tokens(self) -> int:
-        """Return how many tokens were worked on so far."""
-        ...
-
-    @property
-    def num_padded(self) -> int:
-        """Return the same with padding."""
+    def texts(self) -> ModelInputs:
+        """Return the rows to learn from, and how many tokens of them were handed out."""
         ...
 
     def work(self, batch: Rows, step: int, num_slices: int, scale: float) -> StepWork:

@@ -20,15 +20,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from workbench.core.errors import SpecError, StageError, nearest_name
+from workbench.core.errors import SpecError, StageError
 from workbench.core.presets import offer
 from workbench.core.spec import Spec, option
-from workbench.core.user_code import UserCode, capture
+from workbench.core.user_code import PlainValue, UserCode, capture, refuse_unknown
 
 if TYPE_CHECKING:
     import torch
-
-PlainValue = bool | int | float | str | None
 
 
 class UserLoss(Spec):
@@ -57,10 +55,7 @@ class UserLoss(Spec):
             SpecError: the function has no such parameter; the nearest is told.
         """
         known = _settings_of(UserCode(name=self.name, source=self.source).load())
-        for name in parameters:
-            if name not in known:
-                raise SpecError(f"{self.name} has no parameter {name!r}", where=self.name,
-                                next_step=nearest_name(name, known))  # fmt: skip
+        refuse_unknown(self.name, parameters, known)
         return self.model_copy(update={"parameters": {**self.parameters, **parameters}})
 
     def __call__(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

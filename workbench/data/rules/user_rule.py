@@ -30,13 +30,12 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from workbench.core.errors import SpecError, StageError, nearest_name
+from workbench.core.errors import SpecError, StageError
 from workbench.core.presets import offer
 from workbench.core.spec import Spec, option
-from workbench.core.user_code import UserCode, capture
+from workbench.core.user_code import PlainValue, UserCode, capture, refuse_unknown
 
 RuleKind = Literal["keep", "score", "rewrite"]
-PlainValue = bool | int | float | str | None
 _KINDS: dict[Any, RuleKind] = {bool: "keep", int: "score", float: "score", str: "rewrite"}
 # Columns of a record that a rule may ask for by the name of a parameter, beside its text.
 COLUMNS = ("language", "source", "label", "extra")
@@ -93,10 +92,7 @@ class UserRule(Spec):
             SpecError: the function has no such parameter; the nearest is told.
         """
         known = _own_parameters(UserCode(name=self.name, source=self.source).load())
-        for name in parameters:
-            if name not in known:
-                raise SpecError(f"{self.name} has no parameter {name!r}", where=self.name,
-                                next_step=nearest_name(name, known))  # fmt: skip
+        refuse_unknown(self.name, parameters, known)
         changes: dict[str, Any] = {"parameters": {**self.parameters, **parameters}}
         if at_least is not None:
             changes["at_least"] = at_least

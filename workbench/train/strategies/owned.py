@@ -129,3 +129,25 @@ class OwnedBlocks:
             block.shard(self._optimiser.moment(name, block.values), f".{name}") for name in MOMENTS
         ]
         return [block.shard(block.values), *moments]
+
+
+class BlockOwner:
+    """What strategies have in common that spread a model: they tell of their blocks alike."""
+
+    blocks: OwnedBlocks
+
+    def memory(self) -> dict[str, int]:
+        """Return the bytes of this rank's weights, gradients and moments."""
+        return self.blocks.memory()
+
+    def weights(self) -> list[Shard]:
+        """Return the blocks of the model that this rank writes."""
+        return self.blocks.weights()
+
+    def state(self) -> list[Shard]:
+        """Return the blocks of weights and moments that this rank writes."""
+        return self.blocks.state()
+
+    def held(self) -> list[Shard]:
+        """Return the blocks of weights and moments of this rank."""
+        return self.blocks.held()

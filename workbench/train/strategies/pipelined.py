@@ -17,9 +17,8 @@ from torch import nn  # noqa: TID253
 from workbench.train.batches import Rows, slices_of_rank
 from workbench.train.options import FitJob
 from workbench.train.ranks import Ranks, told_as_lost
-from workbench.train.shards import Shard
 from workbench.train.strategies.families import family_of
-from workbench.train.strategies.owned import OwnedBlock, OwnedBlocks
+from workbench.train.strategies.owned import BlockOwner, OwnedBlock, OwnedBlocks
 from workbench.train.strategies.strategy import (
     Gathered,
     Inputs,
@@ -37,7 +36,7 @@ class _OnTheWay(NamedTuple):
     output: torch.Tensor  # the loss, in the last stage
 
 
-class Pipelined:
+class Pipelined(BlockOwner):
     """A strategy over ``world / num_stages`` rows of ranks; rank s of a row has stage s."""
 
     def __init__(self, model: Any, job: FitJob, ranks: Ranks, *, num_stages: int) -> None:
@@ -55,7 +54,7 @@ class Pipelined:
             )
             for name, parameter in own
         ]  # fmt: skip
-        self._blocks = OwnedBlocks(blocks, job.options, ranks)
+        self.blocks = OwnedBlocks(blocks, job.options, ranks)
 
     @property
     def _is_first(self) -> bool:
@@ -92,8 +91,8 @@ class Pipelined:
     def update(self, learning_rate: float, step: int, scale: float) -> bool:
         """Take a step along the gathered gradients, if they are numbers."""
         if self._num_rows > 1:
-            self._blocks.sum_gradients(self._group)
-        return self._blocks.update(learning_rate, step, scale)
+            self.blocks.sum_gradients(self._group)
+        return self.blocks.update(learning_rate, step, scale)
 
     def answers(
         self, texts: RowInputs, parts: Iterable[Rows]
@@ -113,22 +112,6 @@ class Pipelined:
                     self._send(self._body(inputs, received), 1, sent)
             for each in sent:
                 each.wait()
-
-    def memory(self) -> dict[str, int]:
-        """Return the bytes of this rank's weights, gradients and moments."""
-        return self._blocks.memory()
-
-    def weights(self) -> list[Shard]:
-        """Return the weights of this stage, on one of its ranks."""
-        return self._blocks.weights()
-
-    def state(self) -> list[Shard]:
-        """Return weights and moments of this stage, on one of its ranks."""
-        return self._blocks.state()
-
-    def held(self) -> list[Shard]:
-        """Return weights and moments of this stage."""
-        return self._blocks.held()
 
     # -- one slice --------------------------------------------------------------------------------
 

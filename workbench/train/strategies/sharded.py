@@ -18,15 +18,14 @@ from torch.distributed.device_mesh import DeviceMesh  # noqa: TID253
 from workbench.train.batches import Rows, slices_of_rank
 from workbench.train.options import FitJob
 from workbench.train.ranks import Ranks
-from workbench.train.shards import Shard
 from workbench.train.strategies.families import family_of
-from workbench.train.strategies.owned import OwnedBlock, OwnedBlocks
+from workbench.train.strategies.owned import BlockOwner, OwnedBlock, OwnedBlocks
 from workbench.train.strategies.strategy import Gathered, RowInputs, StepWork, Wishes, to_sum
 
 _DATA, _TENSOR = "data", "tensor"
 
 
-class Sharded:
+class Sharded(BlockOwner):
     """A strategy over ``world / ways`` rows of ``ways`` ranks that hold a model together.
 
     Ranks of a row work on the same slices, each on its part of every layer. Where a model is
@@ -48,7 +47,7 @@ class Sharded:
         if fully_sharded:
             _shard(model, self._mesh[_DATA])
         blocks = [_block(n, p, self._mesh, ranks) for n, p in model.named_parameters()]
-        self._blocks = OwnedBlocks(blocks, job.options, ranks)
+        self.blocks = OwnedBlocks(blocks, job.options, ranks)
 
     def gather(self, work: StepWork, wishes: Callable[[], Wishes]) -> Gathered:
         """Work on this row's slices; blocks of gradients are summed over rows on the way."""
@@ -84,8 +83,8 @@ class Sharded:
     def update(self, learning_rate: float, step: int, scale: float) -> bool:
         """Take a step along the gathered gradients, if they are numbers."""
         if not self._sums_by_itself and self._num_rows > 1:
-            self._blocks.sum_gradients(self._mesh.get_group(_DATA))
-        return self._blocks.update(learning_rate, step, scale)
+            self.blocks.sum_gradients(self._mesh.get_group(_DATA))
+        return self.blocks.update(learning_rate, step, scale)
 
     def answers(
         self, texts: RowInputs, parts: Iterable[Rows]
@@ -101,22 +100,6 @@ class Sharded:
                 logits = self._model(**texts.inputs(rows), **texts.arguments(rows)).logits
                 if self._is_first_of_row and not is_filler:
                     yield rows, logits
-
-    def memory(self) -> dict[str, int]:
-        """Return the bytes of this rank's weights, gradients and moments."""
-        return self._blocks.memory()
-
-    def weights(self) -> list[Shard]:
-        """Return the blocks of the model that this rank writes."""
-        return self._blocks.weights()
-
-    def state(self) -> list[Shard]:
-        """Return the blocks of weights and moments that this rank writes."""
-        return self._blocks.state()
-
-    def held(self) -> list[Shard]:
-        """Return the blocks of weights and moments of this rank."""
-        return self._blocks.held()
 
 
 def _mesh(model: nn.Module, num_rows: int, ways: int) -> DeviceMesh:
