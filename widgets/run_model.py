@@ -12,6 +12,7 @@ from typing import Any
 from widgets.chart_model import curve_chart, thin
 from widgets.wording import clock_time, count, duration, figure, share
 from workbench.core.workers import recorded_workers
+from workbench.pipeline.user_stage import shown_stage
 
 TERMINAL = frozenset({"succeeded", "failed", "cancelled"})
 MOST_LOG_LINES = 200
@@ -165,7 +166,7 @@ def present_run(
     glyph, word, actions = look_of(record)
     return {
         "run_id": record["run_id"],
-        "stage": record["stage"],
+        "stage": shown_stage(record),
         "state": record["state"],
         "glyph": glyph,
         "word": word,

@@ -19,8 +19,9 @@ from widgets.view import Intent, View
 from widgets.watcher import RunWatcher
 from workbench.core.errors import SpecError, WorkbenchError, error_from_exception
 from workbench.core.presets import watch
-from workbench.core.registry import load_stage, stage_names
+from workbench.core.registry import load_stage, own_stage_names, stage_names
 from workbench.core.spec import parse_reference
+from workbench.pipeline.user_stage import shown_stage, shown_values
 
 if TYPE_CHECKING:
     from workbench.workspace import Run, Workspace
@@ -31,6 +32,7 @@ QUIET_POLL_SECONDS = 10.0
 # An idle daemon may stop, and asking it anything would start it again.
 SLEEP_AFTER_SECONDS = 600.0
 _FIRST_STAGE = "integrate"
+_WITHOUT_FORM = ("cell",)  # the stages of cells, which it runs, have forms of their own
 _STAGE_FOR_KIND = {"dataset": "clean", "model": "evaluate"}
 
 
@@ -61,7 +63,7 @@ class Studio(View):
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self._stages = [_describe(name) for name in stage_names()]
+        self._stages = _described_stages()
         self._session: FormSession | None = None
         self._watcher: RunWatcher | None = None
         self._rows: RowsSession | None = None
@@ -76,7 +78,7 @@ class Studio(View):
             self._choose(_FIRST_STAGE)
         self._poll()
         self.refresh()
-        self._stop_hearing = watch(self.refresh)  # of rules that are written meanwhile
+        self._stop_hearing = watch(self._look_again)  # at rules and stages written meanwhile
         threading.Thread(target=self._poll_often, name="studio", daemon=True).start()
 
     def aim(self, target: str) -> None:
@@ -160,6 +162,10 @@ class Studio(View):
 
         return act
 
+    def _look_again(self) -> None:
+        self._stages = _described_stages()
+        self.refresh()
+
     def _choose(self, stage: str, **prefilled: Any) -> None:
         self._session = FormSession(form_of(stage, **prefilled), self._catalogue)
 
@@ -180,7 +186,9 @@ class Studio(View):
 
     def _aim_at_run(self, run: Run) -> None:
         record = run.record()
-        self._choose(record["stage"], **record["spec"])
+        name = shown_stage(record)
+        is_known = name in {stage.name for stage in self._stages}
+        self._choose(name if is_known else record["stage"], **shown_values(record))
         self._watch(run)
 
     def _aim_at_artifact(self, target: str) -> None:
@@ -252,6 +260,12 @@ class Studio(View):
     def _is_busy(self) -> bool:
         is_starting = self._status.get("pool") == "starting"
         return is_starting or any(r["state"] not in TERMINAL for r in self._records)
+
+
+def _described_stages() -> list[RailStage]:
+    """Return the installed stages and, after them, those that this notebook's cells declared."""
+    installed = [name for name in stage_names() if name not in _WITHOUT_FORM]
+    return [_describe(name) for name in [*installed, *own_stage_names()]]
 
 
 def _describe(name: str) -> RailStage:

@@ -9,11 +9,22 @@ from typing import Any
 
 from widgets.run_model import look_of
 from widgets.wording import clock_time, count, duration
+from workbench.pipeline.user_stage import shown_stage
 
 # In the order in which the work is done; what is not here is the team's own.
 _RAIL = {
-    "Data": ("integrate", "clean", "split", "sample", "transform", "label"),
-    "Model": ("train", "pretrain", "tune", "distil", "prune", "quantise"),
+    "Data": ("integrate", "clean", "split", "sample", "transform", "label", "undo"),
+    "Model": (
+        "import_model",
+        "train",
+        "pretrain",
+        "tune",
+        "distil",
+        "prune",
+        "quantise",
+        "combine",
+        "ensemble",
+    ),
     "Live": ("evaluate", "deploy", "score", "monitor"),
     "Notebooks": ("notebook", "pipeline"),
 }
@@ -36,7 +47,7 @@ def present_rail(
     """Return the stages by group, each with how its newest run stands."""
     newest: dict[str, Mapping[str, Any]] = {}
     for run in runs:
-        newest.setdefault(run["stage"], run)
+        newest.setdefault(shown_stage(run), run)
     known = {stage.name: _rail_entry(stage, newest.get(stage.name)) for stage in stages}
     groups = {
         title: [known.pop(name) for name in names if name in known]
@@ -70,7 +81,7 @@ def _present_record(record: Mapping[str, Any], now: float) -> dict[str, str]:
     rows = record.get("rows")
     return {
         "run_id": record["run_id"],
-        "stage": record["stage"],
+        "stage": shown_stage(record),
         "glyph": glyph,
         "word": "cached"
         if record["cached"] and record["state"] == "succeeded"

@@ -252,6 +252,7 @@ class Workspace:
                 many workers as the range needs.
             DataError: something that the Spec reads from outside cannot be read.
         """
+        spec = spec.submitted()
         request = {
             "run_id": f"r-{secrets.token_hex(5)}",  # ours, so that asking twice is asking once
             "stage": stage_of(spec).name,
@@ -551,17 +552,24 @@ class Workspace:
         return load_view("open")(target, self)
 
 
-def open_studio(target: str | None = None, workspace: str | Path | None = None) -> Any:
+def open_studio(target: str | None = None, workspace: Workspace | str | Path | None = None) -> Any:
     """Show the studio: stage forms, runs, and the live view of a run.
 
     ``target`` may be files (``"my/*.csv"``), an artifact, a run id or nothing.
     """
-    return Workspace(workspace).open(target)
+    return _joined(workspace).open(target)
 
 
-def open_form(stage: str, workspace: str | Path | None = None, **prefilled: Any) -> Any:
-    """Show the form of one stage, prefilled."""
-    return load_view("form")(stage, Workspace(workspace), **prefilled)
+def open_form(
+    stage: str | type[Spec] | Spec, workspace: Workspace | str | Path | None = None,
+    **prefilled: Any,
+) -> Any:  # fmt: skip
+    """Show the form of one stage, prefilled: of its name, its Spec, or a ``@stage`` of a cell."""
+    return load_view("form")(stage, _joined(workspace), **prefilled)
+
+
+def _joined(workspace: Workspace | str | Path | None) -> Workspace:
+    return workspace if isinstance(workspace, Workspace) else Workspace(workspace)
 
 
 def load_view(name: str) -> Any:

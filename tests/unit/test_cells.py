@@ -17,7 +17,7 @@ SHIPPED = [
     name
     for name in stage_names()
     if load_stage(name).function.__module__.startswith("workbench.")
-    and name not in ("notebook", "pipeline")
+    and name not in ("notebook", "pipeline", "cell")
 ]
 
 

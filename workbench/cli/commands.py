@@ -19,6 +19,7 @@ from workbench.core.registry import load_stage, stage_names
 from workbench.core.sizes import format_bytes
 from workbench.core.spec import Spec
 from workbench.core.workers import recorded_workers
+from workbench.pipeline.user_stage import shown_stage
 from workbench.terminal.follow import describe, follow, progress_text
 from workbench.terminal.table import print_table
 from workbench.workspace import Run, Workspace, default_root
@@ -92,7 +93,7 @@ def _run_line(record: dict[str, Any]) -> list[str]:
         state = progress_text(record["progress"])
     return [
         record["run_id"],
-        ("  " if record["parent_run_id"] else "") + record["stage"],
+        ("  " if record["parent_run_id"] else "") + shown_stage(record),
         state,
         datetime.fromtimestamp(began).strftime("%m-%d %H:%M:%S") if began else "",
         f"{ended - began:.1f} s" if began else "",

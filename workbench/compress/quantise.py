@@ -101,7 +101,11 @@ def quantise(spec: QuantiseSpec, run: RunContext) -> QuantiseOutputs:
 
 
 def _export(source: Path, folder: Path) -> None:
-    export_onnx(source, folder / ONNX_FILES[1])
+    graph = source / ONNX_FILES[1]
+    if graph.is_file():  # of a user's own module, or of several models together
+        shutil.copyfile(graph, folder / graph.name)
+    else:
+        export_onnx(source, folder / graph.name)
     _copy_facts(source, folder)
 
 

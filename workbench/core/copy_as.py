@@ -106,6 +106,8 @@ def command_text(
     priority: int = 0,
 ) -> str:
     """Like ``as_command``, from plain values that need not be valid yet."""
+    if _is_of_a_cell(spec_class):
+        return _ONLY_AS_PYTHON
     values = {**given, **_run_options(workers, priority)}
     flags = [
         _flag(name, _flag_text(value, _is_text(spec_class, name))) for name, value in values.items()
@@ -121,10 +123,20 @@ def papermill_text(
     priority: int = 0,
 ) -> str:
     """Like ``as_papermill``, from plain values that need not be valid yet."""
+    if _is_of_a_cell(spec_class):
+        return _ONLY_AS_PYTHON
     values = {**given, **_run_options(workers, priority)}
     parameters = [_papermill_parameter(name, value) for name, value in values.items()]
     notebook = f"notebooks/{stage_name(spec_class)}.ipynb"
     return " ".join(["papermill", notebook, "out.ipynb", *parameters])
+
+
+_ONLY_AS_PYTHON = "# A stage of this notebook's cells: copy it as Python."
+
+
+def _is_of_a_cell(spec_class: type[Spec]) -> bool:
+    """Whether a stage's code is sent along, which no other program has."""
+    return spec_class.submitted is not Spec.submitted
 
 
 def _run_options(workers: WorkersWish, priority: int) -> dict[str, int | str]:

@@ -134,6 +134,7 @@ class FolderRun:
 
     def run(self, spec: Spec) -> dict[str, Artifact]:
         """Run a Spec's stage here and seal what it returns under ``folder/artifacts``."""
+        spec = spec.submitted()
         outputs = stage_of(spec).function(spec, self)
         return {
             name: seal(draft, self.folder / "artifacts") for name, draft in outputs.drafts().items()

@@ -17,6 +17,11 @@ _watchers: list[Callable[[], None]] = []
 def offer(name: str, spec: Spec) -> None:
     """Offer a Spec by name wherever a form lists Specs of its class; a later one replaces it."""
     _offered.setdefault(type(spec), {})[name] = spec
+    tell_watchers()
+
+
+def tell_watchers() -> None:
+    """Have views look again at what a cell may have declared."""
     for told in _watchers:
         told()
 
@@ -27,6 +32,6 @@ def offered(spec_class: type[Spec]) -> dict[str, Spec]:
 
 
 def watch(told: Callable[[], None]) -> Callable[[], None]:
-    """Have ``told`` called after each offer; return the function that ends this."""
+    """Have ``told`` called after each declaration; return the function that ends this."""
     _watchers.append(told)
     return lambda: _watchers.remove(told) if told in _watchers else None

@@ -92,20 +92,47 @@ def stage_names() -> list[str]:
     return extension_names(STAGE_GROUP)
 
 
-@cache
+_own_stages: dict[str, Stage] = {}  # that cells of this process declared
+
+
+def declare_own(definition: Stage) -> None:
+    """Make a stage of this process known by name; a later one of the same name replaces it.
+
+    Raises:
+        SpecError: an installed stage has that name.
+    """
+    if definition.name in stage_names():
+        raise SpecError(
+            f"There is a stage called {definition.name!r} already",
+            where=definition.name,
+            next_step="Call the function otherwise.",
+        )
+    _own_stages[definition.name] = definition
+
+
+def own_stage_names() -> list[str]:
+    """Return the names of the stages that cells of this process declared, oldest first."""
+    return list(_own_stages)
+
+
 def load_stage(name: str) -> Stage:
-    """Import a stage by name.
+    """Find a stage by name: one that a cell declared, or an installed one, which is imported.
 
     Raises:
         SpecError: no stage has that name; the nearest one is told.
         StageError: the package that offers it is broken.
     """
+    return _own_stages.get(name) or _installed_stage(name)
+
+
+@cache
+def _installed_stage(name: str) -> Stage:
     found: Stage = load_extension(STAGE_GROUP, name, "stage", StageError, "stage")
     return found
 
 
 def stage_of(spec: Spec) -> Stage:
-    """Return the stage that a Spec belongs to."""
+    """Return the installed stage that a Spec belongs to, once it is submitted."""
     for name in stage_names():
         if spec_name(name) == type(spec).__name__:
             return load_stage(name)

@@ -57,6 +57,10 @@ class Spec(BaseModel):
         }
         return cls.parse(given)
 
+    def submitted(self) -> Spec:
+        """Return the Spec that is queued for this one: itself, unless it must travel otherwise."""
+        return self
+
     def canonical_json(self) -> str:
         """Return the one JSON text of this Spec, keys sorted: what is stored and hashed."""
         return json.dumps(
@@ -188,7 +192,11 @@ def _check_reference(text: str) -> str:
 
 
 def _check_model(text: str) -> str:
-    return _check_reference(text) if "@" in text else text
+    if "@" in text:
+        return _check_reference(text)
+    # A folder goes before a name on the hub, and the daemon has another working folder.
+    is_path = text.startswith((".", "~")) or (text and home_expanded(text).exists())
+    return _absolute(text) if is_path else text
 
 
 class ReadsArtifact(NamedTuple):

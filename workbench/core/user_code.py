@@ -3,7 +3,7 @@
 A cell's function is stored by its source, never as a pickle: the text can be read, it is part of
 the Spec and so of the cache key and of the lineage, and nothing runs before a worker runs it. What
 the function uses from the notebook comes along: imports, plain constants, patterns, and other
-functions of the notebook.
+functions and classes of the notebook.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import sys
 import textwrap
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any, Self
 
@@ -131,6 +132,67 @@ def _collect(function: types.FunctionType, pieces: dict[str, str]) -> None:
     pieces[function.__name__] = pieces.pop(function.__name__)
 
 
+def _collect_class(written: type, pieces: dict[str, str]) -> None:
+    """Put the source of a class, after that of what it uses, into ``pieces`` by name."""
+    methods = [
+        found for found in map(_plain_function, vars(written).values())
+        if found is not None and found.__qualname__.startswith(f"{written.__qualname__}.")
+    ]  # fmt: skip
+    if not methods:
+        raise SpecError(
+            f"The class {written.__name__} of the notebook has no method of its own, so that its "
+            "source cannot be found",
+            where=written.__name__,
+            next_step="Define it inside the function that uses it.",
+        )
+    node, text = _class_definition(written, methods[0])
+    pieces[written.__name__] = text  # already here, so that recursion ends
+    used = [name for method in methods for name in _globals_of(method.__code__)]
+    for name in dict.fromkeys([*_names_of_class_body(node), *used]):
+        known = _namespace(methods[0])
+        if name != "__class__" and name not in pieces and name in known:
+            _add(name, known[name], methods[0], pieces)
+    pieces[written.__name__] = pieces.pop(written.__name__)
+
+
+def _plain_function(member: Any) -> types.FunctionType | None:
+    member = getattr(member, "__func__", getattr(member, "fget", member))
+    return member if isinstance(member, types.FunctionType) else None
+
+
+def _class_definition(written: type, method: types.FunctionType) -> tuple[ast.ClassDef, str]:
+    """Find a class by one of its methods: a notebook's classes know no file."""
+    place = method.__code__
+    text = "".join(linecache.getlines(place.co_filename))
+    with suppress(SyntaxError):
+        for node in ast.walk(ast.parse(text)):
+            if not isinstance(node, ast.ClassDef) or node.name != written.__name__:
+                continue
+            if node.lineno <= place.co_firstlineno <= (node.end_lineno or 0):
+                first = min([node.lineno, *(item.lineno for item in node.decorator_list)])
+                lines = text.splitlines(keepends=True)[first - 1 : node.end_lineno]
+                return node, textwrap.dedent("".join(lines)).rstrip() + "\n"
+    raise SpecError(
+        f"The source of {written.__name__} cannot be found",
+        where=written.__name__,
+        next_step="Define it in a cell of a notebook or in a file.",
+    )
+
+
+def _names_of_class_body(node: ast.ClassDef) -> Iterator[str]:
+    """Yield the names that are looked up while a class is defined, not when its methods run."""
+    waiting: list[ast.AST] = [*ast.iter_child_nodes(node)]
+    while waiting:
+        found = waiting.pop(0)
+        if isinstance(found, ast.Name):
+            yield found.id
+        elif isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef):
+            waiting += [*found.decorator_list, *found.args.defaults]
+            waiting += [default for default in found.args.kw_defaults if default is not None]
+        elif not isinstance(found, ast.Lambda):
+            waiting += ast.iter_child_nodes(found)
+
+
 def _namespace(function: types.FunctionType) -> dict[str, Any]:
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
     return {**function.__globals__, **{name: cell.cell_contents for name, cell in cells}}
@@ -178,7 +240,8 @@ def _add(name: str, value: Any, user: types.FunctionType, pieces: dict[str, str]
     if isinstance(value, types.ModuleType):
         pieces[name] = f"import {value.__name__} as {name}\n"
     elif _is_neighbour(value, user) and value.__name__ == name:
-        _collect(value, pieces)
+        collect = _collect_class if isinstance(value, type) else _collect
+        collect(value, pieces)
     elif _is_importable(value):
         pieces[name] = f"from {value.__module__} import {value.__qualname__} as {name}\n"
     elif isinstance(value, re.Pattern):
@@ -197,8 +260,9 @@ def _add(name: str, value: Any, user: types.FunctionType, pieces: dict[str, str]
 
 
 def _is_neighbour(value: Any, user: types.FunctionType) -> bool:
-    """Whether a function was written beside its user: workers may not have that module."""
-    return isinstance(value, types.FunctionType) and value.__module__ == user.__module__
+    """Whether it was written beside its user: workers may not have that module."""
+    is_code = isinstance(value, types.FunctionType | type)
+    return is_code and value.__module__ == user.__module__
 
 
 def _is_importable(value: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from workbench.core.errors import DataError, StageError
 from workbench.models.folder import (
     CONFIG,
     FACTS,
+    OWN_MODEL,
     WEIGHTS,
     check_folder,
     copy_tokenizer,
@@ -92,6 +93,14 @@ def _open(kind: Any, folder: Path) -> tuple[torch.nn.Module, dict[str, Any]]:
     import torch
 
     check_folder(folder)
+    if read_json(folder / CONFIG).get("model_type") == OWN_MODEL:
+        raise DataError(
+            "The model is of somebody's own code, which does not come with it: it answers by its "
+            "ONNX graph alone",
+            where=str(folder),
+            next_step="Name a stock model here; to train this one further, train it again with "
+            "the same @model and more epochs.",
+        )
     if not is_native(folder):
         raise DataError("The model is no native checkpoint", where=str(folder),
                         next_step=f"Name a model with {WEIGHTS}.")  # fmt: skip
@@ -99,8 +108,20 @@ def _open(kind: Any, folder: Path) -> tuple[torch.nn.Module, dict[str, Any]]:
         model, report = kind.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, use_safetensors=True,
             dtype=torch.float32, attn_implementation="sdpa", output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that the report tells them; none is let through
         )  # fmt: skip
+    _refuse_other_shapes(folder, report["mismatched_keys"])
     return model, report
+
+
+def _refuse_other_shapes(folder: Path, mismatched: Collection[tuple[str, Any, Any]]) -> None:
+    for name, in_file, in_model in sorted(mismatched):
+        raise StageError(
+            f"The checkpoint and its configuration differ: {name} is {tuple(in_file)} in the file "
+            f"and {tuple(in_model)} by the configuration",
+            where=str(folder),
+            next_step="Repair the configuration, or name the model that the weights belong to.",
+        )
 
 
 @contextmanager

@@ -18,6 +18,7 @@ TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 WEIGHTS = "model.safetensors"
 ONNX_FILES = ("model.int8.onnx", "model.onnx")
+OWN_MODEL = "own"  # the model_type of a user's own module, whose code is in the run that made it
 FACTS = "workbench.json"  # what the runtime needs: task, labels, max_tokens
 
 # Keys by which a configuration makes a library import or download code.

@@ -35,12 +35,23 @@ def export_onnx(model_folder: Path, target: Path, opset: int = OPSET) -> None:
         DataError: the folder was refused, or is no native checkpoint.
         StageError: the graph differs from the model by more than 1e-4 in any logit.
     """
+    model = open_classifier(model_folder).eval()
+    export_module(model, target, max_tokens_of(model_folder), opset)
+
+
+def export_module(
+    model: torch.nn.Module, target: Path, max_tokens: int, opset: int = OPSET
+) -> None:
+    """Write a module that answers with ``logits``, as ``export_onnx`` writes a folder's.
+
+    Raises:
+        StageError: the graph differs from the module by more than 1e-4 in any logit.
+    """
     import torch
 
-    model = open_classifier(model_folder).eval()
     names = _inputs(model)
     # Padding in the example: without any, the exporter would leave the mask out of the graph.
-    example = _examples(model, [(2, 8)], max_tokens_of(model_folder))[0]
+    example = _examples(model, [(2, 8)], max_tokens)[0]
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
     with _quiet():
         program = torch.onnx.export(
@@ -52,7 +63,7 @@ def export_onnx(model_folder: Path, target: Path, opset: int = OPSET) -> None:
         assert program is not None
         graph = _without_remarks(program.model_proto)
     target.write_bytes(graph.SerializeToString(deterministic=True))
-    _check_parity(model, target, names, max_tokens_of(model_folder))
+    _check_parity(model, target, names, max_tokens)
 
 
 def _inputs(model: torch.nn.Module) -> list[str]:

@@ -19,7 +19,7 @@ from workbench.core.registry import Stage, load_stage, stage_names
 from workbench.core.spec import RUN_OPTIONS, field_fact
 from workbench.pipeline.files import notebooks_folder
 
-_WITHOUT_NOTEBOOK = ("notebook", "pipeline")  # they run notebooks
+_WITHOUT_NOTEBOOK = ("notebook", "pipeline", "cell")  # they run notebooks, or come from one
 _WIDTH = 88
 
 

@@ -15,6 +15,7 @@ from workbench.tasks.metrics import accuracy_of, macro_recall_of
 from workbench.train.batches import Rows
 from workbench.train.loss import Loss, Totals
 from workbench.train.options import FitJob
+from workbench.train.own_classifier import OwnClassifier, describe_own
 from workbench.train.ranks import Ranks
 from workbench.train.shards import HEAD_TO_CUT
 from workbench.train.step import ModelInputs, SliceWork
@@ -60,6 +61,9 @@ class Classification:
     def describe(self, folder: Path) -> None:
         """Write configuration, tokenizer and labels."""
         job = self._job
+        if job.own_model is not None:
+            describe_own(job.own_model, job, folder, self.model.config.pad_token_id)
+            return
         if self._head:  # the heads of other schemes were there to learn by
             write_json(folder / HEAD_TO_CUT, {"names": self._head, "rows": len(job.labels)})
             _name_labels(self.model.config, job.labels)
@@ -101,6 +105,8 @@ class _ClassifierWork(SliceWork):
 
 
 def _open(job: FitJob) -> Any:
+    if job.own_model is not None:
+        return OwnClassifier(job.own_model, job)
     if job.new_head:
         others = [f"other {number}" for number in range(sum(job.others))]
         return new_classifier(job.model, [*job.labels, *others], job.options.seed)

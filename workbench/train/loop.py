@@ -34,8 +34,9 @@ class Fit:
         self._reporter = reporter
         self._task = make_task(job, ranks)
         self._model: Any = self._task.model
-        words = self._model.get_input_embeddings().weight
-        self._num_dense = sum(p.numel() for p in self._model.parameters()) - words.numel()
+        words = self._model.get_input_embeddings()
+        num_looked_up = 0 if words is None else words.weight.numel()
+        self._num_dense = sum(p.numel() for p in self._model.parameters()) - num_looked_up
         if job.options.recompute:
             self._model.gradient_checkpointing_enable({"use_reentrant": False})
         self._strategy = make_strategy(self._model, job, ranks)

@@ -11,6 +11,7 @@ from workbench.core.spec import Spec, option
 from workbench.core.workers import MOST_WORKERS
 from workbench.train.batches import num_slices
 from workbench.train.user_loss import UserLoss
+from workbench.train.user_model import UserModel
 
 ClassWeights = Literal["none", "balanced", "sqrt"]
 Precision = Literal["float32", "bf16", "fp16"]
@@ -158,6 +159,7 @@ class FitJob(BaseModel):
     model: Path  # a folder with the weights to start from
     new_head: bool = False  # whether the folder's head, if any, is replaced
     labels: list[str] = []  # of a classifier
+    own_model: UserModel | None = None  # in the place of the folder's own
     loss: UserLoss | None = None  # on labels; cross-entropy if none
     others: list[int] = []  # labels of each further scheme that is learned at the same time
     mask_share: float = 0.15  # of the tokens that a masked language model has to tell

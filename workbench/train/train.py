@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
+
+from pydantic import model_validator
 
 from workbench.core.artifact import Draft
 from workbench.core.context import Outputs, RunContext
@@ -16,13 +19,14 @@ from workbench.core.spec import (
     option,
     parse_reference,
 )
-from workbench.models.folder import CONFIG, read_json
+from workbench.models.folder import CONFIG, ONNX_FILES, WEIGHTS, read_json
 from workbench.models.resolve import fingerprint_model, resolve_model
 from workbench.train.labelled import JointSource, join, read_labelled
 from workbench.train.options import FitJob, FitOptions, most_workers
 from workbench.train.prepare import prepare, save_fitted
 from workbench.train.supervise import fit
 from workbench.train.user_loss import UserLoss
+from workbench.train.user_model import UserModel
 
 
 class _TrainData(Spec):
@@ -48,6 +52,10 @@ class _TrainData(Spec):
         "minilm", title="Pre-trained model", help="A model of the catalog (name@version), a "
         "folder, or a name on the hub; minilm is all-MiniLM-L6-v2.", group="Model", min_length=1,
     )  # fmt: skip
+    own_model: UserModel | None = option(
+        None, title="Own model", help="A model that you wrote with @model, built on the "
+        "pre-trained model or on its tokenizer alone.", group="Model",
+    )  # fmt: skip
     max_tokens: int = option(
         64, title="Longest text", help="Texts are cut after so many tokens; more cost time.",
         unit="tokens", group="Model", ge=4, le=8192,
@@ -65,6 +73,12 @@ class TrainSpec(FitOptions, _TrainData):
     name: ArtifactName = option(
         "classifier", title="Name", help="Name of the resulting model.", group="Result"
     )
+
+    @model_validator(mode="after")
+    def _own_model_lies_whole(self) -> Self:
+        if self.own_model is not None and self.strategy not in ("auto", "ddp"):
+            raise ValueError("strategy: a model of your own lies whole on each worker. Use ddp")
+        return self
 
 
 class TrainOutputs(Outputs):
@@ -91,28 +105,51 @@ def train(spec: TrainSpec, run: RunContext) -> TrainOutputs:
     """
     source = run.open(spec.model).path if "@" in spec.model else resolve_model(spec.model)
     job = _job(spec, source, run)
+    if job.own_model is not None:  # what cannot be served is told before it is trained
+        run.checkpoint("untrained-graph", lambda folder: _export_own(job, None, folder))
     fitted = fit(job, run)
     draft = run.save("model", spec.name)
     save_fitted(fitted, draft, job)
+    if job.own_model is not None:
+        _export_own(job, draft.path / WEIGHTS, draft.path)
     draft.describe(base_model=spec.model)
     return TrainOutputs(model=draft)
+
+
+def _export_own(job: FitJob, weights: Path | None, folder: Path) -> None:
+    from workbench.train.own_classifier import export_own
+
+    export_own(job, weights, folder / ONNX_FILES[1])
 
 
 def _job(spec: TrainSpec, source: Path, run: RunContext) -> FitJob:
     main = read_labelled(run.open(spec.dataset))
     records = join(main, [(each, run.open(each.dataset)) for each in _sources(spec)])
+    if spec.own_model is not None and records.others:
+        raise SpecError(
+            f"The model {spec.own_model.name} learns one label scheme; the sources have others",
+            where="sources",
+            next_step="Map their labels to those of the training set.",
+        )
     return prepare(
         FitJob(
             model=source,
             new_head=bool(records.others) or not _has_head_for(source, main.labels),
             labels=records.labels,
             others=list(records.others),
+            own_model=spec.own_model,
             loss=spec.loss,
             max_tokens=min(spec.max_tokens, _most_tokens(source)),
-            options=FitOptions.of(spec),
+            options=_options(spec),
         ),
         records, spec.validation, run,
     )  # fmt: skip
+
+
+def _options(spec: TrainSpec) -> FitOptions:
+    """Return the options of the training; nobody knows how to cut a model of a user's own."""
+    options = FitOptions.of(spec)
+    return options if spec.own_model is None else options.model_copy(update={"strategy": "ddp"})
 
 
 def _sources(spec: TrainSpec) -> list[JointSource]:

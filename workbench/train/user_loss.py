@@ -16,47 +16,32 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, Self
-
-from pydantic import Field, model_validator
+from typing import TYPE_CHECKING, Any
 
 from workbench.core.errors import SpecError, StageError
-from workbench.core.presets import offer
-from workbench.core.spec import Spec, option
-from workbench.core.user_code import PlainValue, UserCode, capture, refuse_unknown
+from workbench.core.user_function import UserFunction
 
 if TYPE_CHECKING:
     import torch
 
 
-class UserLoss(Spec):
+def _settings_of(function: Callable[..., Any]) -> list[str]:
+    parameters = list(inspect.signature(function).parameters.values())
+    empty = inspect.Parameter.empty
+    if len(parameters) < 2 or any(p.default is not empty for p in parameters[:2]):
+        raise SpecError(f"{function.__name__} is no loss", where=function.__name__,
+                        next_step="Its first two parameters are logits and labels.")  # fmt: skip
+    bare = [p.name for p in parameters[2:] if p.default is empty]
+    if bare:
+        raise SpecError(f"{function.__name__} needs a default for {bare[0]!r}",
+                        where=function.__name__, next_step="Give it one.")  # fmt: skip
+    return [p.name for p in parameters[2:]]
+
+
+class UserLoss(UserFunction):
     """A loss as source text, with its settings."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,60}$")] = option(
-        title="Name", help="The function's name.", group="Loss"
-    )
-    source: str = option(
-        title="Code", group="Loss", help="Python that defines a function of that name."
-    )
-    parameters: dict[str, PlainValue] = option(
-        {}, title="Parameters", group="Loss",
-        help="Values of the function's own parameters that differ from their defaults.",
-    )  # fmt: skip
-
-    @model_validator(mode="after")
-    def _is_code(self) -> Self:
-        UserCode(name=self.name, source=self.source)  # refuses what cannot be its code
-        return self
-
-    def set(self, **parameters: PlainValue) -> UserLoss:
-        """Return the loss with other parameters.
-
-        Raises:
-            SpecError: the function has no such parameter; the nearest is told.
-        """
-        known = _settings_of(UserCode(name=self.name, source=self.source).load())
-        refuse_unknown(self.name, parameters, known)
-        return self.model_copy(update={"parameters": {**self.parameters, **parameters}})
+    settings_of = _settings_of
 
     def __call__(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the loss of each text, [texts].
@@ -64,7 +49,7 @@ class UserLoss(Spec):
         Raises:
             StageError: the function raised, or returned something else than one number a text.
         """
-        function = UserCode(name=self.name, source=self.source).load()
+        function = self.load()
         try:
             each = function(logits, labels, **self.parameters)
         except Exception as error:
@@ -91,21 +76,4 @@ def loss(function: Callable[..., Any], /) -> UserLoss:
     Raises:
         SpecError: the function takes something else, or uses what cannot travel.
     """
-    code = capture(function)
-    _settings_of(function)
-    made = UserLoss.parse({"name": code.name, "source": code.source})
-    offer(made.name, made)
-    return made
-
-
-def _settings_of(function: Callable[..., Any]) -> list[str]:
-    parameters = list(inspect.signature(function).parameters.values())
-    empty = inspect.Parameter.empty
-    if len(parameters) < 2 or any(p.default is not empty for p in parameters[:2]):
-        raise SpecError(f"{function.__name__} is no loss", where=function.__name__,
-                        next_step="Its first two parameters are logits and labels.")  # fmt: skip
-    bare = [p.name for p in parameters[2:] if p.default is empty]
-    if bare:
-        raise SpecError(f"{function.__name__} needs a default for {bare[0]!r}",
-                        where=function.__name__, next_step="Give it one.")  # fmt: skip
-    return [p.name for p in parameters[2:]]
+    return UserLoss.declare(function)

@@ -84,23 +84,25 @@ class FlatParameters:
 
     def __init__(self, model: Any, most_tokens: int) -> None:
         """Take over a model; a step reads at most ``most_tokens`` tokens."""
-        words = model.get_input_embeddings().weight
+        table = model.get_input_embeddings()
+        words = None if table is None else table.weight
         uses = [p for _, p in model.named_parameters(remove_duplicate=False) if p is words]
         self.embedding: TouchedRows | None = None
         if len(uses) == 1:
-            self.embedding = TouchedRows(model.get_input_embeddings())
+            self.embedding = TouchedRows(table)
             model.set_input_embeddings(self.embedding)
-        is_by_rows = [words] if self.embedding is not None else []
-        dense = [(n, p) for n, p in model.named_parameters() if not any(p is w for w in is_by_rows)]
+        by_rows = words if self.embedding is not None else None
+        dense = [(n, p) for n, p in model.named_parameters() if p is not by_rows]
         decayed = [(n, p) for n, p in dense if p.ndim > 1]
         others = [(n, p) for n, p in dense if p.ndim <= 1]  # biases and layer norms
         sizes = [_size(decayed), _size(others)]
         # One buffer for all that travels between ranks: the gradients, a few numbers, and as many
         # rows of word embeddings as a step reads.
         self._num_dense = sum(sizes)
-        self._width = words.shape[1]
-        most_rows = min(most_tokens, len(words)) if self.embedding is not None else 0
-        self._buffer = words.new_zeros(
+        self._width = 0 if by_rows is None else by_rows.shape[1]
+        most_rows = 0 if by_rows is None else min(most_tokens, len(by_rows))
+        like = dense[0][1] if by_rows is None else by_rows
+        self._buffer = like.new_zeros(
             self._num_dense + _NUM_EXTRA + most_rows * self._width, requires_grad=False
         )
         self.exchange = self._buffer
@@ -111,11 +113,11 @@ class FlatParameters:
         self.others = self._flatten(others, gradients[1])
         self.decayed_parts = [self.decayed]
         self.table: nn.Parameter | None = None
-        if self.embedding is not None:
-            self.table = nn.Parameter(words.detach().clone())
+        if by_rows is not None:
+            self.table = nn.Parameter(by_rows.detach().clone())
             self.table.grad = torch.zeros_like(self.table)
-            words.data = self.table.data
-            name = next(n for n, p in model.named_parameters() if p is words)
+            by_rows.data = self.table.data
+            name = next(n for n, p in model.named_parameters() if p is by_rows)
             self.parts.append(Part(name, self.table, 0, tuple(self.table.shape)))
             self.decayed_parts.append(self.table)
 
