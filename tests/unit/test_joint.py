@@ -13,7 +13,14 @@ from workbench.core.artifact import Artifact
 from workbench.core.errors import DataError, SpecError
 from workbench.core.laws import FolderRun
 from workbench.models.predictor import load_predictor
-from workbench.train.labelled import JointSource, class_weights, join, read_labelled, row_weights
+from workbench.train.labelled import (
+    JointSource,
+    class_weights,
+    join,
+    read_labelled,
+    read_scores,
+    row_weights,
+)
 from workbench.train.train import TrainSpec
 
 Inputs = dict[str, Artifact]
@@ -21,6 +28,14 @@ Inputs = dict[str, Artifact]
 
 def renamed(rows: list[Row], names: dict[str, str]) -> list[Row]:
     return [(text, names[label or ""]) for text, label in rows]
+
+
+def warmth(rows: list[Row]) -> list[Row]:
+    """Return sentences scored by how positive they are, in steps that no label has."""
+    return [
+        (text, str(50 + (40 if label == "positive" else -40) + number % 7))
+        for number, (text, label) in enumerate(rows)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +50,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
         "stars@latest": build_records(folder, stars, "stars", "five|one"),
         "same@latest": build_records(folder, sentences(50, seed=7), "same"),
         "lengths@latest": build_records(folder, lengths, "lengths", "long|middle|short"),
+        "warmth@latest": build_records(folder, warmth(sentences(200, seed=8)), "warmth", "number"),
         "check@latest": build_records(folder, sentences(80, seed=1), "check"),
     }
 
@@ -61,6 +77,37 @@ def test_mapped_and_equal_labels_join_the_first_head_others_have_their_own(input
     stars = read_labelled(inputs["stars@latest"])
     five = stars.labels.index("five")
     assert (parts[1] == 1).tolist() == (stars.numbers == five).tolist()
+
+
+def test_scores_have_a_head_of_one_answer_whatever_their_scale(inputs: Inputs) -> None:
+    found = joined(inputs, {"dataset": "warmth", "has_scores": True}, {"dataset": "lengths"})
+    assert found.others == (1, 3)
+    parts = np.split(found.numbers, np.cumsum([24, 200]))
+    assert [set(part.tolist()) for part in parts] == [{0, 1}, {2}, {3, 4, 5}]
+    targets = found.targets[24:224]
+    assert (targets.mean(), targets.std()) == pytest.approx((0.0, 1.0), abs=1e-5)
+    raw = [float(label or 0) for _, label in warmth(sentences(200, seed=8))]
+    assert np.corrcoef(targets, raw)[0, 1] == pytest.approx(1.0)
+    assert not found.targets[:24].any()
+
+
+@pytest.mark.parametrize("score", ["much", "nan", "inf"])
+def test_a_score_that_is_no_number_is_named(score: str, tmp_path: Path) -> None:
+    rows: list[Row] = [("cold", "1.5"), ("warm", score)]
+    bad = build_records(tmp_path, rows, "bad", "number")
+    with pytest.raises(DataError, match=f"{score!r} is no number") as refused:
+        read_scores(bad)
+    assert "record 1" in str(refused.value.where)
+
+
+def test_scores_that_are_all_the_same_are_refused(tmp_path: Path) -> None:
+    flat = build_records(tmp_path, [("cold", "1"), ("warm", "1.0")], "flat", "number")
+    with pytest.raises(DataError, match="one score only: 1"):
+        read_scores(flat)
+    with pytest.raises(SpecError, match="no names to map"):
+        TrainSpec.parse({
+            "dataset": "a", "sources": [{"dataset": "b", "has_scores": True, "labels": {"1": "x"}}],
+        })  # fmt: skip
 
 
 def test_labels_are_weighed_within_their_scheme_and_by_their_source(inputs: Inputs) -> None:
@@ -114,13 +161,18 @@ def test_what_others_know_helps_and_their_heads_are_gone_at_the_end(
     assert "head-to-cut.json" not in {path.name for path in model.path.iterdir()}
 
 
-def test_a_head_of_its_own_alone_teaches_the_encoder_only(inputs: Inputs, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "source", [{"dataset": "stars"}, {"dataset": "warmth", "has_scores": True}]
+)
+def test_a_head_of_its_own_alone_teaches_the_encoder_only(
+    source: dict[str, Any], inputs: Inputs, tmp_path: Path
+) -> None:
     encoder = write_encoder(tmp_path / "encoder")
     run = FolderRun(tmp_path / "run", inputs)
-    model = run.run(spec_for(encoder, sources=[{"dataset": "stars"}], epochs=6))["model"]
+    model = run.run(spec_for(encoder, sources=[source], epochs=6))["model"]
     assert model.summary["labels"] == ["negative", "positive"]
     left = FolderRun(tmp_path / "left", inputs).run(
-        spec_for(encoder, sources=[{"dataset": "stars"}], epochs=6, leave_out="stars")
+        spec_for(encoder, sources=[source], epochs=6, leave_out=source["dataset"])
     )["model"]
     assert model.summary["macro_recall"] > left.summary["macro_recall"]
 

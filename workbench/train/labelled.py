@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from workbench.core.artifact import Artifact
 from workbench.core.errors import DataError, nearest_name
@@ -26,8 +28,9 @@ class LabelledTexts:
     """Texts with the numbers of their labels (int64, -1 for none) and the labels by number.
 
     Where texts of several label schemes are learned from together, numbers go on from scheme to
-    scheme: ``labels`` are those of the first, ``others`` how many each further one has. ``shares``
-    (float32) say how much each text counts; all the same where there are none.
+    scheme: ``labels`` are those of the first, ``others`` how many each further one has; 1 stands
+    for scores, which are in ``targets`` (float32). ``shares`` (float32) say how much each text
+    counts; all the same where there are none.
     """
 
     texts: list[str]
@@ -36,6 +39,7 @@ class LabelledTexts:
     num_left_out: int = 0  # records without a label, where only labelled ones were asked for
     others: tuple[int, ...] = ()
     shares: npt.NDArray[np.float32] | None = None
+    targets: npt.NDArray[np.float32] | None = None
 
 
 def read_labelled(dataset: Artifact, labels: Sequence[str] | None = None) -> LabelledTexts:
@@ -66,6 +70,44 @@ def read_labelled(dataset: Artifact, labels: Sequence[str] | None = None) -> Lab
     return LabelledTexts(table["text"].to_pylist(), numbers, known, num_left_out)
 
 
+def read_scores(dataset: Artifact) -> LabelledTexts:
+    """Read the records of a data set whose labels are numbers; the others are left out.
+
+    Their ``targets`` are the numbers, moved and scaled to a mean of 0 and a deviation of 1: a
+    score from 0 to 100 shall not weigh more than one from 0 to 1. All are of the one label 0.
+
+    Raises:
+        DataError: no record has a score, one is no finite number, or all are the same.
+    """
+    everything = read_records(dataset, _COLUMNS)
+    table = everything.filter(everything["label"].is_valid())
+    scores = np.array([_score(text, row, dataset) for row, text in
+                       enumerate(table["label"].to_pylist())])  # fmt: skip
+    if len(scores) == 0 or scores.min() == scores.max():
+        told = "no score" if len(scores) == 0 else f"one score only: {scores[0]:g}"
+        raise DataError(f"{dataset.reference} holds {told}", where=dataset.reference,
+                        next_step="Name a data set whose labels are different numbers.")  # fmt: skip
+    targets = ((scores - scores.mean()) / scores.std()).astype(np.float32)
+    return LabelledTexts(
+        table["text"].to_pylist(), np.zeros(len(scores), np.int64), ["score"],
+        everything.num_rows - len(scores), targets=targets,
+    )  # fmt: skip
+
+
+def _score(text: str, row: int, dataset: Artifact) -> float:
+    try:
+        score = float(text)
+    except ValueError:
+        score = math.nan
+    if not math.isfinite(score):
+        raise DataError(
+            f"The score {text!r:.80} is no number",
+            where=f"{dataset.reference}, labelled record {row}",
+            next_step="Clear or mend it when integrating, or leave has_scores off.",
+        )
+    return score
+
+
 class JointSource(BaseModel):
     """Another data set that is learned from at the same time."""
 
@@ -80,21 +122,36 @@ class JointSource(BaseModel):
         {}, title="Labels", help="What its labels are called in the training set. Without it, a "
         "data set with other labels has a head of its own, and only the encoder is shared.",
     )  # fmt: skip
+    has_scores: bool = option(
+        False, title="Scores", help="Its labels are numbers, such as 0.25: a head of its own "
+        "learns how large they are.",
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _scores_are_no_labels(self) -> Self:
+        if self.has_scores and self.labels:
+            raise ValueError("has_scores: scores have no names to map. Leave labels empty")
+        return self
 
 
 def join(main: LabelledTexts, others: Sequence[tuple[JointSource, Artifact]]) -> LabelledTexts:
     """Put data sets of any label schemes together, to be learned from at the same time.
 
     Raises:
-        DataError: a label is not in a mapping, or one is mapped to a label that is not there.
+        DataError: a label is not in a mapping, or one is mapped to a label that is not there; a
+            score is no number.
     """
     texts, numbers = list(main.texts), [main.numbers]
     shares = [np.ones(len(main.texts), np.float32)]
+    targets = [np.zeros(len(main.texts), np.float32)]
     sizes: list[int] = []
     num_left_out = main.num_left_out
     for source, dataset in others:
-        found = read_labelled(dataset)
-        if source.labels or found.labels == main.labels:
+        found = read_scores(dataset) if source.has_scores else read_labelled(dataset)
+        if found.targets is not None:
+            places = np.array([len(main.labels) + sum(sizes)])
+            sizes.append(1)
+        elif source.labels or found.labels == main.labels:
             places = _mapped(found.labels, source.labels, main.labels, dataset)
         else:
             first = len(main.labels) + sum(sizes)
@@ -103,10 +160,13 @@ def join(main: LabelledTexts, others: Sequence[tuple[JointSource, Artifact]]) ->
         texts += found.texts
         numbers.append(places[found.numbers])
         shares.append(np.full(len(found.texts), source.weight, np.float32))
+        targets.append(
+            np.zeros(len(found.texts), np.float32) if found.targets is None else found.targets
+        )
         num_left_out += found.num_left_out
     return LabelledTexts(
         texts, np.concatenate(numbers), main.labels, num_left_out, tuple(sizes),
-        np.concatenate(shares),
+        np.concatenate(shares), np.concatenate(targets, dtype=np.float32),
     )  # fmt: skip
 
 

@@ -34,18 +34,22 @@ class Totals:
 class Loss:
     """The loss of a job: cross-entropy alone, or mixed with a teacher's answers.
 
-    Logits of several label schemes stand side by side; a text's loss is over those of its own.
+    Logits of several label schemes stand side by side; a text's loss is over those of its own. A
+    scheme of one label stands for scores: its logit shall be the text's, and the square of what is
+    between them is the loss.
     """
 
     def __init__(self, job: FitJob, rows: TokenSet, device: torch.device) -> None:
         self._labels = rows.labels
         self._weights = rows.weights
+        self._targets = rows.targets
         self._own = job.loss
         self._num_labels = len(job.labels)
         self._teacher = _Teacher(job.teaching) if job.teaching else None
         self.hard_share = 1.0 - job.teaching.soft_share if job.teaching else 1.0
         self.needs_hidden = bool(job.teaching and job.teaching.hidden_weight > 0)
         self._foreign = _foreign_logits([len(job.labels), *job.others], device)
+        self._is_score = _are_scores([len(job.labels), *job.others], device)
 
     def totals(self, batch: Rows) -> Totals:
         """Return the denominators of a global batch."""
@@ -69,6 +73,10 @@ class Loss:
         if self._foreign is not None:
             logits = logits.masked_fill(self._foreign[labels], -math.inf)
         each = functional.cross_entropy(logits, labels, ignore_index=-1, reduction="none")
+        if self._is_score is not None:
+            targets = torch.from_numpy(self._targets[rows]).to(logits.device)
+            told = logits.gather(1, labels.clamp_min(0)[:, None])[:, 0]
+            each = torch.where(self._is_score[labels], (told - targets) ** 2, each)
         if self._own is not None:
             is_own = (labels >= 0) & (labels < self._num_labels)
             own = self._own(logits[is_own, : self._num_labels], labels[is_own])
@@ -86,6 +94,16 @@ def _foreign_logits(sizes: list[int], device: torch.device) -> torch.Tensor | No
     schemes = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
     foreign = schemes[:, None] != schemes[None, :]
     return torch.cat([foreign, torch.zeros(1, len(schemes), dtype=torch.bool)]).to(device)
+
+
+def _are_scores(sizes: list[int], device: torch.device) -> torch.Tensor | None:
+    """Return for each label whether it stands for scores; None where none does.
+
+    The last entry is of texts without a label (-1).
+    """
+    if 1 not in sizes:
+        return None
+    return torch.tensor([size == 1 for size in sizes for _ in range(size)] + [False]).to(device)
 
 
 class _Teacher:

@@ -22,7 +22,10 @@ def prepare(job: FitJob, records: LabelledTexts, validation: str | None, run: Ru
     """
     encoder = TextEncoder(job.model, job.max_tokens)
     weights = row_weights(records, job.options.class_weights)
-    make_token_set(run.folder / "train-set", encoder, records.texts, records.numbers, run, weights)
+    make_token_set(
+        run.folder / "train-set", encoder, records.texts, records.numbers, run, weights,
+        records.targets,
+    )  # fmt: skip
     changes: dict[str, object] = {"train_set": run.folder / "train-set"}
     if validation is not None:
         judged = read_labelled(run.open(validation), records.labels)

@@ -25,13 +25,15 @@ class TokenSet:
     """Rows of token ids end to end, where each row starts, and each row's label number.
 
     ``ids`` is int32 [num_tokens], ``starts`` int64 [num_rows + 1], ``labels`` int64 [num_rows]
-    with -1 for a row without a label, ``weights`` float32 [num_rows]: how much a label counts.
+    with -1 for a row without a label, ``weights`` float32 [num_rows]: how much a label counts,
+    ``targets`` float32 [num_rows]: the score of a row whose label stands for scores.
     """
 
     ids: Ids
     starts: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
     weights: npt.NDArray[np.float32]
+    targets: npt.NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -61,6 +63,7 @@ def open_token_set(folder: Path) -> TokenSet:
         starts=np.load(folder / "starts.npy"),
         labels=np.load(folder / "labels.npy"),
         weights=np.load(folder / "weights.npy"),
+        targets=np.load(folder / "targets.npy"),
     )
 
 
@@ -71,6 +74,7 @@ def make_token_set(
     labels: npt.NDArray[np.int64],
     run: RunContext,
     weights: npt.NDArray[np.float32] | None = None,
+    targets: npt.NDArray[np.float32] | None = None,
 ) -> TokenSet:
     """Tokenise texts into ``folder``, unless an earlier attempt of the run has done so.
 
@@ -78,7 +82,7 @@ def make_token_set(
         DataError: a text is no text.
     """
     if not folder.exists():
-        _write(folder, _encode(encoder, texts, run), labels, weights)
+        _write(folder, _encode(encoder, texts, run), labels, weights, targets)
     return open_token_set(folder)
 
 
@@ -111,6 +115,7 @@ def _write(
     rows: list[Ids],
     labels: npt.NDArray[np.int64],
     weights: npt.NDArray[np.float32] | None = None,
+    targets: npt.NDArray[np.float32] | None = None,
 ) -> None:
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -120,4 +125,7 @@ def _write(
     np.save(partial / "starts.npy", np.concatenate([[0], np.cumsum(lengths)]))
     np.save(partial / "labels.npy", labels)
     np.save(partial / "weights.npy", np.ones(len(rows), np.float32) if weights is None else weights)
+    np.save(
+        partial / "targets.npy", np.zeros(len(rows), np.float32) if targets is None else targets
+    )
     partial.rename(folder)
