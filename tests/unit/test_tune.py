@@ -30,7 +30,7 @@ def space_of(**asked: Any) -> Space:
 def test_a_field_alone_is_searched_within_its_own_bounds() -> None:
     space = space_of(learning_rate=None, precision=None, exact=None, warmup_share=None)
     assert space.dimensions["learning_rate"] == Range(low=1e-5, high=1e-3, log=True)
-    assert space.dimensions["precision"] == Choice(choices=["float32", "bf16", "fp16"])
+    assert space.dimensions["precision"] == Choice(choices=["float32", "bf16", "fp16", "fp8"])
     assert space.dimensions["exact"] == Choice(choices=[False, True])
     assert space.dimensions["warmup_share"] == Range(low=0, high=0.3)
 

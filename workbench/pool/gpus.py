@@ -30,3 +30,8 @@ def take_gpu(slot: str) -> None:
     found = gpus_of_host()
     if found:
         os.environ[_VARIABLE] = found[number_of(slot) % len(found)]
+
+
+def leave_gpus() -> None:
+    """Have this process use no GPU; call it before CUDA is first used."""
+    os.environ[_VARIABLE] = ""

@@ -85,8 +85,11 @@ def read_scores(dataset: Artifact) -> LabelledTexts:
                        enumerate(table["label"].to_pylist())])  # fmt: skip
     if len(scores) == 0 or scores.min() == scores.max():
         told = "no score" if len(scores) == 0 else f"one score only: {scores[0]:g}"
-        raise DataError(f"{dataset.reference} holds {told}", where=dataset.reference,
-                        next_step="Name a data set whose labels are different numbers.")  # fmt: skip
+        raise DataError(
+            f"{dataset.reference} holds {told}",
+            where=dataset.reference,
+            next_step="Name a data set whose labels are different numbers.",
+        )
     targets = ((scores - scores.mean()) / scores.std()).astype(np.float32)
     return LabelledTexts(
         table["text"].to_pylist(), np.zeros(len(scores), np.int64), ["score"],

@@ -10,6 +10,7 @@ from workbench.core.errors import Cause, StageError
 from workbench.models.checkpoint import save_weights
 from workbench.models.folder import read_json
 from workbench.train import batches
+from workbench.train.float8 import use_float8
 from workbench.train.measure import best_flops, memory_now, most_memory
 from workbench.train.options import FitJob
 from workbench.train.profile import RankProfile
@@ -37,6 +38,8 @@ class Fit:
         words = self._model.get_input_embeddings()
         num_looked_up = 0 if words is None else words.weight.numel()
         self._num_dense = sum(p.numel() for p in self._model.parameters()) - num_looked_up
+        if job.options.precision == "fp8":
+            reporter.tell("float8", layers=use_float8(self._model))
         if job.options.recompute:
             self._model.gradient_checkpointing_enable({"use_reentrant": False})
         self._strategy = make_strategy(self._model, job, ranks)

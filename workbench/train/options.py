@@ -14,7 +14,8 @@ from workbench.train.user_loss import UserLoss
 from workbench.train.user_model import UserModel
 
 ClassWeights = Literal["none", "balanced", "sqrt"]
-Precision = Literal["float32", "bf16", "fp16"]
+Precision = Literal["float32", "bf16", "fp16", "fp8"]
+Device = Literal["auto", "cpu", "gpu"]
 Kind = Literal["ddp", "fsdp", "tensor", "pipeline", "fsdp+tensor"]
 
 
@@ -47,7 +48,8 @@ class FitOptions(Spec):
     precision: Precision = option(
         "bf16", title="Precision", help="bf16 and fp16 multiply matrices in 16 bits and keep "
         "weights in 32: faster on processors with units for it, slower on others. fp16 is for GPUs "
-        "without bf16; its loss is scaled so that small gradients are not lost.",
+        "without bf16; its loss is scaled so that small gradients are not lost. fp8 is for large "
+        "models on GPUs from Ada and Hopper on.",
         group="Training",
     )  # fmt: skip
     clip_norm: float | None = option(
@@ -81,6 +83,10 @@ class FitOptions(Spec):
         "sharded (fsdp), each layer cut across (tensor), cut into stages (pipeline). auto shards "
         "what does not fit.", group="Workers",
     )  # fmt: skip
+    device: Device = option(
+        "auto", title="Device", help="What the workers compute on: their GPUs where they have any "
+        "(auto), processors only, or GPUs and nothing else.", group="Workers",
+    )  # fmt: skip
     ways: int | None = option(
         None, title="Workers per copy", help="How many workers hold one copy of the model together "
         "(tensor, pipeline); all there are when empty, two for fsdp+tensor.",
@@ -109,6 +115,9 @@ class FitOptions(Spec):
         if self.exact and self.strategy not in ("auto", "ddp"):
             raise ValueError("exact: only the strategy ddp sums in a fixed order. Use it, or leave "
                              "exact off")  # fmt: skip
+        if self.precision == "fp8" and "tensor" in self.strategy:
+            raise ValueError("precision: a layer that is cut across workers cannot multiply in 8 "
+                             "bits. Use the strategy ddp, fsdp or pipeline, or bf16")  # fmt: skip
         return self
 
     @classmethod

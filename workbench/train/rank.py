@@ -5,10 +5,13 @@ from __future__ import annotations
 import faulthandler
 import os
 import traceback
-from typing import TypedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypedDict
 
 from workbench.core.errors import Cause, ResourceError, WorkbenchError, error_from_exception
-from workbench.pool.gpus import take_gpu
+from workbench.models.folder import read_json
+from workbench.pool.gpus import leave_gpus, take_gpu
 
 _NO_MEMORY = (
     "CUDA out of memory",
@@ -37,12 +40,17 @@ def rank_process(order: RankOrder, descriptors: list[int], *, forked: bool) -> i
     Rank 0 of a gang on several hosts gets, as the second, the socket at which all of them meet.
     """
     faulthandler.enable()
-    take_gpu(order["slot"])
+    options = read_json(Path(order["job"])).get("options", {})  # a teacher's answers have none
+    if options.get("device") == "cpu":
+        leave_gpus()
+    else:
+        take_gpu(order["slot"])
     from workbench.train.ranks import PeerLost, Ranks, Reporter
 
     reporter = Reporter(descriptors[0])
     reporter.tell("started", pid=os.getpid(), forked=forked)
     try:
+        _check_device(order["slot"], options)
         ranks = Ranks.join(order["rank"], order["world"], order["store"], *descriptors[1:])
         _work(order, ranks, reporter)
         ranks.leave()
@@ -56,6 +64,37 @@ def rank_process(order: RankOrder, descriptors: list[int], *, forked: bool) -> i
         return 1
     reporter.tell("done")
     return 0
+
+
+def _check_device(slot: str, options: Mapping[str, Any]) -> None:
+    """See that a slot has what was asked for, before the others wait for its rank.
+
+    Raises:
+        ResourceError: it has no GPU, or one that cannot do what it shall.
+    """
+    import torch
+
+    from workbench.train.float8 import has_float8
+
+    has_gpu = torch.cuda.is_available()
+    if options.get("device") == "gpu" and not has_gpu:
+        raise no_gpu(slot)
+    device = torch.device("cuda", 0) if has_gpu else torch.device("cpu")
+    if options.get("precision") == "fp8" and not has_float8(device):
+        raise ResourceError(
+            f"{torch.cuda.get_device_name(device)} cannot multiply 8-bit numbers",
+            where=f"slot {slot}",
+            next_step="Use precision bf16, or a GPU from Ada or Hopper on.",
+        )
+
+
+def no_gpu(slot: str) -> ResourceError:
+    """Return the error of a run that was given a slot without the GPU that it asked for."""
+    return ResourceError(
+        "The training asks for GPUs, and its workers have none",
+        where=f"slot {slot}",
+        next_step="Use device auto, or add hosts with GPUs to the pool (workbench pool use).",
+    )
 
 
 def _work(order: RankOrder, ranks: object, reporter: object) -> None:

@@ -47,7 +47,8 @@ class ModelInputs:
         """Return the context in which the model computes in its precision."""
         if self._precision == "float32":
             return contextlib.nullcontext()
-        kind = {"bf16": torch.bfloat16, "fp16": torch.float16}[self._precision]
+        # What is not multiplied in 8 bits is computed in 16.
+        kind = torch.float16 if self._precision == "fp16" else torch.bfloat16
         return torch.autocast(self.device.type, kind)
 
 

@@ -15,11 +15,13 @@ from workbench.core.context import RunContext
 from workbench.core.errors import Cause, StageError
 from workbench.models.checkpoint import num_parameters
 from workbench.models.folder import CONFIG, WEIGHTS, read_json, write_json
+from workbench.pool.gpus import gpus_of_host
 from workbench.pool.holdings import agent_of
 from workbench.train.batches import num_slices
 from workbench.train.gang import Event, Gang
 from workbench.train.options import FitJob, Layout, ScoreJob
 from workbench.train.profile import Profile, RankProfile, advise, combine, summary_of
+from workbench.train.rank import no_gpu
 from workbench.train.shards import cut_head, merge_shards
 from workbench.train.state import (
     BEST_KEY,
@@ -151,9 +153,16 @@ class _Start:
 
 
 def _layout(job: FitJob, run: RunContext) -> Layout:
-    """Choose how the model lies on the workers that there are, and tell it."""
+    """Choose how the model lies on the workers that there are, and tell it.
+
+    Raises:
+        ResourceError: GPUs are asked for, and there are none.
+        SpecError: the strategy does not suit the model.
+    """
     import psutil
 
+    if job.options.device == "gpu" and not gpus_of_host():
+        raise no_gpu(run.slots[0])
     here = agent_of(run.slots[0])
     num_here = sum(agent_of(slot) == here for slot in run.slots)
     layout = choose_layout(
@@ -250,6 +259,8 @@ class _FitRelay:
                 self._stalled = max(self._stalled, event["stalled"])
                 if self._is_whole(event):
                     self._save(event)
+            case "float8" if event["rank"] == 0:
+                self._run.log(f"{event['layers']} layers multiply in 8 bits", **event)
             case "diverged":
                 self.diverged_at = event["step"]
             case "profile":
