@@ -218,6 +218,7 @@ def _zip() -> bytes:
 ZIP = _zip()
 
 
+@example(content=ZIP[:369] + b"\0" + ZIP[370:])  # a member without a name
 @settings(max_examples=400, deadline=None)
 @given(content=wounded(ZIP) | words_of(b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06", b"a.txt"))
 def test_any_bytes_are_a_zip_archive_or_told(content: bytes) -> None:

@@ -166,7 +166,8 @@ def zip_members(raw: IO[bytes], bounds: UnpackBounds, name: str, where: str) -> 
 
 def _is_left_out(info: zipfile.ZipInfo) -> bool:
     parts = info.filename.split("/")
-    return info.is_dir() or parts[0] == "__MACOSX" or parts[-1].startswith(".")
+    is_folder = parts[-1] == ""  # so is a name that is empty, which ZipInfo.is_dir breaks on
+    return is_folder or parts[0] == "__MACOSX" or parts[-1].startswith(".")
 
 
 def open_member(
