@@ -15,14 +15,15 @@ from workbench.workspace import Run
 
 
 def make_spec_of(folder: Path) -> Callable[..., TrainSpec]:
-    """Return what makes the Spec of a training: ``(checkpoint_seconds, epochs)``."""
+    """Return what makes the Spec of a training: ``(checkpoint_seconds, epochs, ...)``."""
     encoder = write_encoder(folder / "encoder")
 
-    def spec_of(checkpoint_seconds: float, epochs: int) -> TrainSpec:
-        return TrainSpec(
-            dataset="rows", model=str(encoder), epochs=epochs, batch_size=16, learning_rate=3e-3,
-            max_tokens=24, precision="float32", checkpoint_seconds=checkpoint_seconds,
-        )  # fmt: skip
+    def spec_of(checkpoint_seconds: float, epochs: int, **changes: object) -> TrainSpec:
+        return TrainSpec.parse({
+            "dataset": "rows", "model": str(encoder), "epochs": epochs, "batch_size": 16,
+            "learning_rate": 3e-3, "max_tokens": 24, "precision": "float32",
+            "checkpoint_seconds": checkpoint_seconds, **changes,
+        })  # fmt: skip
 
     return spec_of
 
@@ -38,8 +39,8 @@ def integrate_rows(own: LiveWorkspace, folder: Path) -> None:
     own.do(IntegrateSpec.parse({"name": "rows", "sources": [source]}))
 
 
-def ranks_of(run: Run, term: int) -> list[int]:
-    """Return the process of each rank of an attempt, once all have told."""
+def ranks_of(run: Run, term: int, num: int = 2) -> list[int]:
+    """Return the processes of ``num`` ranks of an attempt, once all have told."""
 
     def told() -> list[int]:
         pids: list[int] = []
@@ -51,8 +52,8 @@ def ranks_of(run: Run, term: int) -> list[int]:
                 pids.append(payload["pid"])
         return pids if run.record()["term"] == term else []
 
-    wait_until(lambda: len(told()) >= 2, f"both ranks of attempt {term} train", 60)
-    return told()[-2:]
+    wait_until(lambda: len(told()) >= num, f"{num} ranks of attempt {term} train", 60)
+    return told()[-num:]
 
 
 def remedies(run: Run) -> list[str]:

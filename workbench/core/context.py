@@ -61,6 +61,14 @@ class RunContext(Protocol):
     def metric(self, name: str, value: float, step: int | None = None) -> None:
         """Record one point of a curve, or one final figure when ``step`` is None."""
 
+    @property
+    def num_noted(self) -> int:
+        """How many lines and points this attempt has written to the journal."""
+
+    @property
+    def num_kept(self) -> int:
+        """How many of these are safe from the end of this process."""
+
     def progress(self, done: float, total: float, unit: str = "rows", note: str = "") -> None:
         """Say how far the run is; cheap enough to call in every batch."""
 

@@ -63,6 +63,12 @@ class FolderRun:
     def metric(self, name: str, value: float, step: int | None = None) -> None:
         self.events.append(("metric", {"name": name, "value": value, "step": step}))
 
+    @property
+    def num_noted(self) -> int:
+        return len(self.events)
+
+    num_kept = num_noted
+
     def progress(self, done: float, total: float, unit: str = "rows", note: str = "") -> None:
         self.events.append(("progress", {"done": done, "total": total, "unit": unit, "note": note}))
 

@@ -58,6 +58,7 @@ class RemoteRun:
         self._checkpoints: dict[str, str] = dict(order["checkpoints"])
         self._route = f"/runs/{self.run_id}/attempts/{self.term}"
         self._events: list[dict[str, Any]] = []
+        self._num_noted = self._num_kept = 0  # lines of the journal: recorded, and sent
         self._newest_progress: dict[str, Any] | None = None
         self._lock = threading.Lock()
         self._tries = Tries(self.folder / "tries")
@@ -233,6 +234,17 @@ class RemoteRun:
         event = _event(kind, plain(payload, where=f"run {self.run_id}"))
         with self._lock:
             self._events.append(event)
+            self._num_noted += 1
+
+    @property
+    def num_noted(self) -> int:
+        """Return how many lines of the journal this attempt has written."""
+        return self._num_noted
+
+    @property
+    def num_kept(self) -> int:
+        """Return how many of these the daemon has."""
+        return self._num_kept
 
     def _report_often(self) -> None:
         while not self._closing.wait(_REPORT_SECONDS):
@@ -264,6 +276,7 @@ class RemoteRun:
         for start in range(0, len(batch), _MOST_EVENTS):
             part = batch[start : start + _MOST_EVENTS]
             self._wish = self.daemon_client.post(f"{self._route}/report", {"events": part})["wish"]
+            self._num_kept += sum(event["kind"] != "progress" for event in part)
 
 
 def _event(kind: str, payload: dict[str, Any]) -> dict[str, Any]:

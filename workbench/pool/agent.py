@@ -13,6 +13,7 @@ everything: from then on the daemon may give the same runs to others.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import queue
@@ -47,6 +48,7 @@ from workbench.pool.forks import (
 )
 from workbench.pool.holdings import Answer, Holdings, Order, agent_lock, agent_of
 from workbench.pool.home import DaemonWatch, HomeEndpoint
+from workbench.pool.kept_memory import KeptMemory
 from workbench.pool.lease import LEASE, Lease
 from workbench.pool.process import end_process
 from workbench.pool.stopped import StoppedProcesses, descendants
@@ -104,6 +106,7 @@ class Agent:
         self._widths: dict[str, int] = {}  # slots here of each attempt
         self._folder = runtime_folder()
         self._doors: dict[str, ZygoteDoor] = {}
+        self._memory = KeptMemory()
         self._attempts = ZygoteDoor(self._folder, attempt_zygote(num_slots))
         self._forks: Forks | None = None
         self._numbers: dict[int, str] = {}  # the key of each child
@@ -260,6 +263,7 @@ class Agent:
             self._kill(number)
         if self._daemon_watch is not None:
             self._daemon_watch.look()
+        self._memory.look({key.split("/")[0] for key in self._numbers.values()}, now)
         self._dask.look(self._widths, self._here)
         self._ensure_attempts()
 
@@ -330,13 +334,21 @@ class Agent:
         self._news.set()
 
     def _open_door(self, connection: socket.socket) -> None:
-        """Tell an attempt where a zygote of its kind is, after starting one if there is none."""
+        """Tell an attempt where a zygote of its kind is, after starting one if there is none.
+
+        Or give it memory that outlives it.
+        """
         content = b""
         with suppress(OSError):
             content = connection.recv(MOST_BYTES)
         if not content:
             self._selector.unregister(connection)
             connection.close()
+            return
+        message = json.loads(content)
+        if "memory" in message:
+            with suppress(OSError):
+                self._memory.answer(connection, message["memory"], time.monotonic())
             return
         settings = ZygoteSettings.from_json(content.decode())
         door = self._doors.get(settings.to_json())

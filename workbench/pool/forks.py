@@ -98,7 +98,7 @@ class Forks:
             argument: of any size.
             name: of the process.
             log: file to which the child's output is appended; by default it is the zygote's.
-            descriptors: at most two, for the child.
+            descriptors: at most three, for the child.
         """
         message = {"start": number, "call": call, "name": name, "log": log and str(log)}
         with _file_of(argument) as stream:

@@ -8,7 +8,7 @@ it finds more (a site hook may start one) it starts the child as a fresh process
 
 It listens at a socket that its owner has opened. Who connects is told ``{"zygote": pid}`` and sends
 orders: ``{"start": id, "call": "module:function", "log": file or null, "name": text}`` with one to
-three descriptors: a file with the function's argument as JSON, and those that the function gets.
+four descriptors: a file with the function's argument as JSON, and those that the function gets.
 The answers are ``{"started": id, "pid": n}`` and ``{"exited": id, "status": n}``.
 ``{"kill": id}`` ends a child with all that it has started. Children end with the connection that
 asked for them, with the zygote, and the zygote with its owner, however each of these happens.
@@ -150,7 +150,7 @@ class Zygote:
 
     def _obey(self, connection: socket.socket) -> None:
         try:
-            content, descriptors, _, _ = socket.recv_fds(connection, MOST_BYTES, 3)
+            content, descriptors, _, _ = socket.recv_fds(connection, MOST_BYTES, 4)
         except OSError:
             content, descriptors = b"", []
         if not content:

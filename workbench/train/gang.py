@@ -20,6 +20,7 @@ from workbench.core.errors import Cause, ResourceError, StageError, WorkbenchErr
 from workbench.pool.forks import ZygoteGone
 from workbench.pool.holdings import agent_of
 from workbench.train.host_ranks import HostRanks, Message, RanksElsewhere, RanksHere, serve_ranks
+from workbench.train.memories import RankMemories
 from workbench.train.rank import RankOrder, out_of_memory
 
 Event = dict[str, Any]
@@ -32,17 +33,20 @@ class Gang:
     """Ranks at work; leaving the ``with`` block ends those that still run."""
 
     def __init__(
-        self, kind: Literal["fit", "score"], job: Path, world: int, threads: int, run: RunContext
-    ) -> None:
+        self, kind: Literal["fit", "score"], job: Path, world: int, threads: int, run: RunContext,
+        memories: RankMemories | None = None,
+    ) -> None:  # fmt: skip
         """Prepare a gang; ``job`` is a file in the folder of this attempt, made for it alone.
 
-        Each of the ``world`` ranks computes with so many threads.
+        Each of the ``world`` ranks computes with so many threads, and in memory that outlives it
+        if there is any.
         """
         self._kind = kind
         self._job = job
         self._world = world
         self._threads = threads
         self._run = run
+        self._memories = memories or RankMemories()
         self._hosts: list[HostRanks] = []
         self._others = ExitStack()
         self._selector = selectors.DefaultSelector()
@@ -62,7 +66,7 @@ class Gang:
             elsewhere = {host: orders[host] for host in by_host if host != here}
             lines = self._others.enter_context(self._run.on_hosts(serve_ranks, elsewhere))
             self._hosts += [RanksElsewhere(host, line) for host, line in lines.items()]
-            self._hosts.append(RanksHere(orders[here], meeting))
+            self._hosts.append(RanksHere(orders[here], meeting, self._memories))
         except ZygoteGone as error:
             self.__exit__(None, None, None)
             raise _lost("the process that starts ranks was ended") from error
@@ -119,6 +123,7 @@ class Gang:
                     "kind": self._kind, "job": str(self._job), "rank": rank, "world": self._world,
                     "threads": self._threads, "store": store,
                     "slot": self._run.slots[rank],
+                    "memories": len(self._memories.descriptors(rank)),
                 }
                 for rank in ranks
             ]

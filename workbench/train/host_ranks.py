@@ -25,6 +25,7 @@ from workbench.pool.forks import Forks, ZygoteGone, zygote_at_hand
 from workbench.pool.process import thread_variables
 from workbench.pool.stopped import StoppedProcesses
 from workbench.pool.zygote import ZygoteSettings
+from workbench.train.memories import RankMemories
 from workbench.train.rank import RankOrder
 
 Message = dict[str, Any]
@@ -64,8 +65,13 @@ class HostRanks(Protocol):
 class RanksHere:
     """Ranks on this host, forked by its zygote."""
 
-    def __init__(self, orders: Iterable[RankOrder], meeting: socket.socket | None = None) -> None:
+    def __init__(
+        self, orders: Iterable[RankOrder], meeting: socket.socket | None = None,
+        memories: RankMemories | None = None,
+    ) -> None:  # fmt: skip
         """Start the ranks; the first one gets the socket at which all ranks shall meet.
+
+        Each has the memory in which it trains, and that of an earlier rank, if there is any.
 
         Raises:
             ZygoteGone: they cannot be started.
@@ -84,7 +90,10 @@ class RanksHere:
         self._looked_at = 0.0
         try:
             for order in self._orders.values():
-                self._start(order, meeting if order["rank"] == 0 else None)
+                extra = memories.descriptors(order["rank"]) if memories else []
+                if meeting is not None and order["rank"] == 0:
+                    extra = [meeting.fileno()]
+                self._start(order, extra)
         except ZygoteGone:
             self.close()
             raise
@@ -122,14 +131,13 @@ class RanksHere:
         self._pipes.clear()
         self._forks.close()
 
-    def _start(self, order: RankOrder, meeting: socket.socket | None) -> None:
+    def _start(self, order: RankOrder, extra: list[int]) -> None:
         rank = order["rank"]
         read, write = os.pipe()
-        extra = [write] if meeting is None else [write, meeting.fileno()]
         try:
             self._forks.start(
                 rank, "workbench.train.rank:rank_process", order,
-                name=f"wb-rank-{rank}", log=_log_of(order), descriptors=extra,
+                name=f"wb-rank-{rank}", log=_log_of(order), descriptors=[write, *extra],
             )  # fmt: skip
         finally:
             os.close(write)

@@ -47,12 +47,17 @@ class Fit:
             self._model.compile(dynamic=True)
         self._saver = Saver(job.work, ranks.rank, reporter)
         self._place = Place()
-        if job.resume_from:
+        self._losses: list[tuple[int, float]] = []
+        self._memory = ranks.tensors.memory
+        if ranks.tensors.are_filled:
+            self._place, self._losses = ranks.tensors.take_over()
+        elif job.resume_from:
             self._place = read_place(job.resume_from)
             read_shards(job.resume_from, self._strategy.held())
+        if self._memory is not None:
+            self._memory.close_update(self._place)
         self._first_step = self._place.step
         self._epoch_batches: tuple[int, list[batches.Rows]] = (-1, [])
-        self._losses: list[tuple[int, float]] = []
         self._last_report = -math.inf  # the first step is told at once
         self._last_checkpoint = time.monotonic()
 
@@ -88,6 +93,8 @@ class Fit:
                 return self._finish()
             wishes = self._step()
             self._place.step += 1
+            if self._memory is not None:
+                self._memory.close_update(self._place)
             if wishes.stop:
                 self._report_losses()
                 return self._checkpoint(wait=True)
@@ -143,6 +150,8 @@ class Fit:
                 cause=Cause.NOT_A_NUMBER,
             )
         self._losses.append((self._place.step, loss))
+        if self._memory is not None:
+            self._memory.note_loss(self._place.step, loss)
 
     # -- validation -------------------------------------------------------------------------------
 

@@ -31,13 +31,15 @@ class RankOrder(TypedDict):
     world: int
     threads: int
     slot: str  # its GPU, if there are any
+    memories: int  # how many it is given: its own, and an earlier rank's
     store: str  # where the ranks of this attempt meet: a file, or ``tcp:ADDRESS:PORT``
 
 
 def rank_process(order: RankOrder, descriptors: list[int], *, forked: bool) -> int:
     """Do a rank's work and report over the first descriptor; return the exit status.
 
-    Rank 0 of a gang on several hosts gets, as the second, the socket at which all of them meet.
+    Rank 0 of a gang on several hosts gets, as the second, the socket at which all of them meet;
+    ranks of a gang on one host the memory in which they train, and that of an earlier rank.
     """
     faulthandler.enable()
     options = read_json(Path(order["job"])).get("options", {})  # a teacher's answers have none
@@ -45,13 +47,19 @@ def rank_process(order: RankOrder, descriptors: list[int], *, forked: bool) -> i
         leave_gpus()
     else:
         take_gpu(order["slot"])
+    from workbench.train.memory import TrainingMemory
     from workbench.train.ranks import PeerLost, Ranks, Reporter
 
     reporter = Reporter(descriptors[0])
     reporter.tell("started", pid=os.getpid(), forked=forked)
     try:
         _check_device(order["slot"], options)
-        ranks = Ranks.join(order["rank"], order["world"], order["store"], *descriptors[1:])
+        memories, meeting = descriptors[1 : 1 + order["memories"]], descriptors[1:]
+        ranks = Ranks.join(
+            order["rank"], order["world"], order["store"],
+            None if memories else next(iter(meeting), None),
+            [TrainingMemory(memory) for memory in memories],
+        )  # fmt: skip
         _work(order, ranks, reporter)
         ranks.leave()
     except PeerLost:

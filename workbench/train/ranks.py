@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,6 +16,7 @@ import torch.distributed as dist  # noqa: TID253
 
 from workbench.pool.addresses import address_towards, interface_of
 from workbench.train.clock import PhaseClock
+from workbench.train.memory import Tensors, TrainingMemory
 
 # A rank that waits longer than this has lost its peers; the stage notices deaths at once.
 _MOST_SECONDS_APART = 600
@@ -34,6 +35,7 @@ class Ranks:
     rank: int
     world: int
     clock: PhaseClock = field(default_factory=PhaseClock)
+    tensors: Tensors = field(default_factory=Tensors)
 
     @property
     def device(self) -> torch.device:
@@ -41,11 +43,15 @@ class Ranks:
         return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
 
     @classmethod
-    def join(cls, rank: int, world: int, store: str, meeting: int | None = None) -> Ranks:
+    def join(
+        cls, rank: int, world: int, store: str, meeting: int | None = None,
+        memories: Sequence[TrainingMemory] = (),
+    ) -> Ranks:  # fmt: skip
         """Meet the other ranks of this attempt: where no other attempt meets.
 
         On one host that is a file, else rank 0's socket (``tcp:ADDRESS:PORT``, which it has open as
-        ``meeting``); the ranks then speak over the interface that leads there.
+        ``meeting``); the ranks then speak over the interface that leads there. ``memories`` are
+        what this rank trains in, and what an earlier one did; a rank on a GPU has no use for them.
         """
         if world > 1:
             dist.init_process_group(
@@ -53,8 +59,9 @@ class Ranks:
                 rank=rank, world_size=world,
                 timeout=timedelta(seconds=_MOST_SECONDS_APART),
             )  # fmt: skip
-        settle = torch.cuda.synchronize if torch.cuda.is_available() else None
-        return cls(rank, world, PhaseClock(settle))
+        if torch.cuda.is_available():
+            return cls(rank, world, PhaseClock(torch.cuda.synchronize))
+        return cls(rank, world, PhaseClock(None), Tensors(*memories))
 
     def leave(self) -> None:
         """Part from the others, all being done."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
@@ -19,6 +19,7 @@ from workbench.pool.gpus import gpus_of_host
 from workbench.pool.holdings import agent_of
 from workbench.train.batches import num_slices
 from workbench.train.gang import Event, Gang
+from workbench.train.memories import RankMemories, free_memories
 from workbench.train.options import FitJob, Layout, ScoreJob
 from workbench.train.profile import Profile, RankProfile, advise, combine, summary_of
 from workbench.train.rank import no_gpu
@@ -33,6 +34,8 @@ from workbench.train.state import (
 )
 from workbench.train.strategies.layout import choose_layout
 
+Losses = list[tuple[int, float]]
+
 _SKIPPED_KEY = "skipped-"
 _MOST_SKIPPED = 3
 
@@ -45,10 +48,11 @@ class Fitted(BaseModel):
 
 
 def fit(job: FitJob, run: RunContext) -> Fitted:
-    """Fit a job's model on the run's ranks, from the newest checkpoint on if there is one.
+    """Fit a job's model on the run's ranks, from where it stood.
 
-    Where the loss is no number, the ranks go back to that checkpoint and leave the batch out: one
-    broken record shall not cost a night. Which steps were left out stands in the journal, and
+    That is what killed ranks have left in their memory, else the newest checkpoint. Where the loss
+    is no number, the ranks start again there and leave the batch out: one broken record shall not
+    cost a night. Which steps were left out stands in the journal, and
     outlives the attempt.
 
     Raises:
@@ -74,15 +78,21 @@ def fit(job: FitJob, run: RunContext) -> Fitted:
             count = num_slices(options.batch_size, options.virtual_ranks, run.num_shrinks)
             run.log(f"Memory was too little: each batch is worked on in {count} pieces now",
                     pieces=count)  # fmt: skip
-        relay = _FitRelay(run, layout.world)
+        memories = RankMemories.of(layout, run)
+        if memories.place is not None:
+            run.log(f"The workers go on from step {memories.place.step}, which was in their memory")
+        relay = _FitRelay(run, layout.world, memories)
         try:
-            _work(resumed, run, relay.hear)
+            _work(resumed, run, relay.hear, memories)
         except StageError as error:
             if error.cause != Cause.NOT_A_NUMBER or relay.diverged_at is None:
                 raise
             _skip(relay.diverged_at, error, run)
             continue
+        finally:
+            memories.close()
         if relay.place is not None:
+            free_memories(run)
             _tell_profile(combine(relay.profiles), job, run)
             return Fitted(folder=_result(relay.place, work, run), place=relay.place)
         run.stop_if_asked()  # else the wish was withdrawn while the ranks stopped: go on
@@ -111,21 +121,27 @@ def score(job: ScoreJob, num_rows: int, run: RunContext) -> None:
         run.stop_if_asked()
 
 
-def _work(job: FitJob | ScoreJob, run: RunContext, hear: Callable[[Event], None]) -> None:
+def _work(
+    job: FitJob | ScoreJob, run: RunContext, hear: Callable[[Event], None],
+    memories: RankMemories | None = None,
+) -> None:  # fmt: skip
     """Run a gang to its end; a wish to pause reaches the ranks as a file."""
     job_file = job.work / "job.json"
     job_file.write_text(job.model_dump_json())
     kind: Literal["fit", "score"] = "fit" if isinstance(job, FitJob) else "score"
     world = job.layout.world if isinstance(job, FitJob) else run.num_workers
     run.log(f"{world} of {run.num_workers} workers start", world=world)
+    memories = memories or RankMemories()
     start = _Start(world, run)
-    with Gang(kind, job_file, world, _threads(job, run), run) as gang:
+    with Gang(kind, job_file, world, _threads(job, run), run, memories) as gang:
         for event in gang.events():
             if event["kind"] == "started":
                 facts = {name: event[name] for name in ("rank", "pid", "forked")}
                 run.log(f"Rank {event['rank']} started", **facts)
             if event["kind"] == "ready":
                 start.note_ready(event)
+            if start.is_over:
+                memories.let_go_of_source()
             hear(event)
             if run.cancelled:
                 run.stop_if_asked()
@@ -140,6 +156,11 @@ class _Start:
         self._begun = time.monotonic()
         self._num_missing = world
         self._run = run
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all ranks can work."""
+        return self._num_missing == 0
 
     def note_ready(self, event: Event) -> None:
         """Note that a rank has met the others and holds its model and state."""
@@ -219,8 +240,7 @@ def _skip(step: int, error: StageError, run: RunContext) -> None:
             f"{num_skipped} batches were left out for the same before. {error.next_step}"
         )
         raise error
-    run.log(f"{error.what}; back to the last checkpoint, without the batch of step {step}",
-            step=step)  # fmt: skip
+    run.log(f"{error.what}; it goes on without the batch of step {step}", step=step)  # fmt: skip
     run.checkpoint(f"{_SKIPPED_KEY}{step}", lambda folder: None)
 
 
@@ -231,9 +251,11 @@ def _result(place: Place, work: Path, run: RunContext) -> Path:
 class _FitRelay:
     """Turns what the ranks tell into curves, progress and checkpoints of the run."""
 
-    def __init__(self, run: RunContext, world: int) -> None:
+    def __init__(self, run: RunContext, world: int, memories: RankMemories) -> None:
         self._run = run
         self._world = world
+        self._memories = memories
+        self._told: deque[tuple[int, Losses]] = deque()  # and after how many lines of the journal
         self._written: Counter[str] = Counter()  # ranks that have written their part, by folder
         self._stalled = 0.0  # of the ranks that have told of a checkpoint, the longest
         self.place: Place | None = None  # set when training has ended
@@ -241,10 +263,13 @@ class _FitRelay:
         self.diverged_at: int | None = None  # the step at which the loss was no number
 
     def hear(self, event: Event) -> None:
+        while self._told and self._told[0][0] <= self._run.num_kept:
+            self._memories.note_reported(self._told.popleft()[1])
         match event["kind"]:
             case "steps":
                 for step, loss in event["losses"]:
                     self._run.metric("loss", loss, step)
+                self._told.append((self._run.num_noted, event["losses"]))
                 self._run.progress(event["done"], event["total"], "steps", event["note"])
             case "evaluation":
                 for name, value in event["figures"].items():

@@ -16,6 +16,8 @@ import torch  # noqa: TID253 (only ranks import this module, when work starts)
 from torch import nn  # noqa: TID253
 from torch.nn import functional  # noqa: TID253
 
+from workbench.train.memory import Tensors
+
 Named = list[tuple[str, nn.Parameter]]
 
 _NUM_EXTRA = 3  # the loss and two wishes, which travel with the gradients
@@ -82,8 +84,12 @@ class FlatParameters:
     gets a gradient: then they are parameters like all others.
     """
 
-    def __init__(self, model: Any, most_tokens: int) -> None:
-        """Take over a model; a step reads at most ``most_tokens`` tokens."""
+    def __init__(self, model: Any, most_tokens: int, tensors: Tensors | None = None) -> None:
+        """Take over a model; a step reads at most ``most_tokens`` tokens.
+
+        The model's values become those of ``tensors`` where they come with an earlier rank's.
+        """
+        self._tensors = tensors or Tensors()
         table = model.get_input_embeddings()
         words = None if table is None else table.weight
         uses = [p for _, p in model.named_parameters(remove_duplicate=False) if p is words]
@@ -114,7 +120,9 @@ class FlatParameters:
         self.decayed_parts = [self.decayed]
         self.table: nn.Parameter | None = None
         if by_rows is not None:
-            self.table = nn.Parameter(by_rows.detach().clone())
+            self.table = nn.Parameter(self._tensors.like(by_rows))
+            if not self._tensors.are_filled:
+                self.table.data.copy_(by_rows.detach())
             self.table.grad = torch.zeros_like(self.table)
             by_rows.data = self.table.data
             name = next(n for n, p in model.named_parameters() if p is by_rows)
@@ -128,12 +136,13 @@ class FlatParameters:
 
     def _flatten(self, named: Named, gradient: torch.Tensor) -> nn.Parameter:
         """Move parameters into one flat one, and have their gradients gather in ``gradient``."""
-        flat = nn.Parameter(torch.empty_like(gradient))
+        flat = nn.Parameter(self._tensors.like(gradient))
         flat.grad = gradient
         start = 0
         for name, parameter in named:
             part = Part(name, flat, start, tuple(parameter.shape))
-            part.of(flat.data).copy_(parameter.detach())
+            if not self._tensors.are_filled:
+                part.of(flat.data).copy_(parameter.detach())
             parameter.data = part.of(flat.data)
             parameter.grad = part.of(gradient)
             self.parts.append(part)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import torch  # noqa: TID253 (only ranks import this module, when work starts)
 
+from workbench.train.memory import Tensors
 from workbench.train.options import FitOptions
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # running means of gradients and of their squares
@@ -23,7 +24,10 @@ class Optimiser:
         decayed: Sequence[torch.Tensor],
         others: Sequence[torch.Tensor],
         options: FitOptions,
+        memory: Tensors | None = None,
     ) -> None:
+        """Prepare to update tensors; the moments are in ``memory``, with what is there already."""
+        memory = memory or Tensors()
         self._adamw = torch.optim.AdamW(
             [{"params": list(decayed), "weight_decay": options.weight_decay},
              {"params": list(others), "weight_decay": 0.0}],
@@ -32,7 +36,7 @@ class Optimiser:
         for tensor in (*decayed, *others):
             self._adamw.state[tensor] = {
                 "step": torch.zeros((), device=tensor.device),
-                **{moment: torch.zeros_like(tensor) for moment in MOMENTS},
+                **{moment: memory.like(tensor) for moment in MOMENTS},
             }
 
     def moment(self, name: str, tensor: torch.Tensor) -> torch.Tensor:

@@ -30,8 +30,10 @@ class Replicated:
         self._model = model
         self._ranks = ranks
         self._most_norm = options.clip_norm
-        self._weights = FlatParameters(model, options.batch_size * job.max_tokens)
-        self._optimiser = Optimiser(self._weights.decayed_parts, [self._weights.others], options)
+        self._weights = FlatParameters(model, options.batch_size * job.max_tokens, ranks.tensors)
+        self._optimiser = Optimiser(
+            self._weights.decayed_parts, [self._weights.others], options, ranks.tensors
+        )
         self._reduction = ExactReduction(ranks) if options.exact else QuickReduction(ranks)
         self._tokens = torch.empty(0, dtype=torch.int64)
 
@@ -71,6 +73,8 @@ class Replicated:
         if self._most_norm is not None:
             squares = sum(float(part.square().sum()) for part in gradients)
             scale_to_norm(gradients, squares, self._most_norm)
+        if self._ranks.tensors.memory is not None:
+            self._ranks.tensors.memory.open_update()
         with self._weights.rows_in_table(self._tokens):
             self._optimiser.update(learning_rate, step)
         return True

@@ -1,0 +1,82 @@
+"""A killed rank costs at most the step it was in: the others, or the next one, find its memory."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+from gangs import integrate_rows, ranks_of
+from live_workspace import StartWorkspace, wait_until
+
+from workbench.train.train import TrainSpec
+from workbench.workspace import Run
+
+pytestmark = pytest.mark.slow
+
+
+def losses(run: Run) -> list[tuple[int, float]]:
+    points = (e["payload"] for e in run.journal() if e["payload"].get("name") == "loss")
+    return [(point["step"], point["value"]) for point in points]
+
+
+def resumed_at(run: Run) -> list[int]:
+    """Return the step at which each attempt after the first began."""
+    told = (e["payload"] for e in run.journal())
+    return [payload["step"] for payload in told if "ready_seconds" in payload][1:]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_rank_costs_a_step_at_most(
+    start_workspace: StartWorkspace, tmp_path: Path, spec_of: Callable[..., TrainSpec], workers: int
+) -> None:
+    own = start_workspace(slots=2)
+    integrate_rows(own, tmp_path)
+    run = own.submit(spec_of(checkpoint_seconds=3600, epochs=70, exact=True), workers=workers)
+    random.seed(workers)
+    for term in (1, 2, 3):
+        pids = ranks_of(run, term, workers)
+        known = len(losses(run))
+        wait_until(lambda known=known: len(losses(run)) > known + 20, "it trains on", 60)
+        time.sleep(random.uniform(0.0, 0.2))
+        with suppress(ProcessLookupError):
+            os.kill(random.choice(pids), signal.SIGKILL)
+    ranks_of(run, 4, workers)
+    assert run.wait(180).state == "succeeded"
+    told = losses(run)
+    begun = resumed_at(run)
+    assert len(begun) == 3
+    if workers > 1:  # alone, a rank may die in the middle of an update, and nobody has the rest
+        assert [step for step, _ in told] == list(range(len(told))), "each step once, in order"
+        assert 20 < begun[0] < begun[1] < begun[2]
+    calm = own.submit(spec_of(checkpoint_seconds=3000, epochs=70, exact=True), workers=2).wait(120)
+    assert dict(losses(calm)) == dict(told)
+    assert calm.outputs().model.version == run.outputs().model.version
+
+
+def test_memory_is_given_back_when_a_run_is_over(
+    start_workspace: StartWorkspace, tmp_path: Path, spec_of: Callable[..., TrainSpec]
+) -> None:
+    own = start_workspace(slots=2)
+    integrate_rows(own, tmp_path)
+    run = own.submit(spec_of(checkpoint_seconds=3600, epochs=100), workers=2)
+    wait_until(lambda: losses(run), "it trains", 60)
+    agent = own.agent()
+    wait_until(lambda: num_memories(agent) == 2, "the agent keeps what both ranks train in")
+    os.kill(ranks_of(run, 1)[1], signal.SIGKILL)
+    ranks_of(run, 2)
+    wait_until(lambda: len(resumed_at(run)) == 1, "it goes on")
+    assert num_memories(agent) == 2
+    assert run.wait(120).state == "succeeded"
+    assert num_memories(agent) == 0
+
+
+def num_memories(agent: psutil.Process) -> int:
+    folder = Path(f"/proc/{agent.pid}/fd")
+    return sum("memfd:workbench" in str(entry.readlink()) for entry in folder.iterdir())
