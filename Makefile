@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-TEST_PROCESSES := 2
+TEST_PROCESSES := 3
 SOAK_RUNS := 300
 SOAK_KILLS := 300
 FUZZ_SECONDS := 120
@@ -21,7 +21,7 @@ demo: $(VENV)/.demo  ## Raw text to a served, watched small model, on the shippe
 lab: $(VENV)/.demo  ## Open JupyterLab on this folder
 	$(BIN)/jupyter lab
 
-test: $(VENV)/.test  ## Run every test, in two processes: most of a test's time is waiting
+test: $(VENV)/.test  ## Run every test, in three processes: most of a test's time is waiting
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-fast: $(VENV)/.test  ## Run the tests that take seconds

@@ -128,6 +128,9 @@ class NotebookPage:
         page.wait_for_selector(
             ".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=WAIT_MS, state="attached"
         )
+        # On a busy machine JupyterLab asks whether to wait for its own page any longer.
+        if page.locator("dialog.jp-Dialog").count():
+            page.keyboard.press("Escape")
         page.keyboard.press("Control+B")  # fold the file browser: the views get its width
 
     def cell(self, number: int) -> Any:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -261,6 +262,28 @@ def test_a_batch_that_makes_the_loss_no_number_is_left_out_and_told(
     steps = {f["step"] for k, f in run.events if k == "metric" and f["name"] == "loss"}
     assert steps == set(range(39)) - set(told)
     assert model.summary["macro_recall"] > 0.8
+
+
+class SlowRun(FolderRun):
+    """Takes its time over a checkpoint."""
+
+    def checkpoint(self, key: str, write: Callable[[Path], None]) -> Path:
+        def slowly(folder: Path) -> None:
+            time.sleep(1.0)
+            write(folder)
+
+        return super().checkpoint(key, slowly if key.startswith("best-") else write)
+
+
+def test_a_better_model_does_not_get_into_the_files_of_the_one_before(
+    encoder: Path, inputs: Inputs, tmp_path: Path
+) -> None:
+    spec = spec_for(encoder, validation="check", epochs=8, learning_rate=1e-3)
+    slow = SlowRun(tmp_path / "slow", inputs)
+    made = slow.run(spec)["model"]
+    kept = [f for k, f in slow.events if k == "metric" and f["name"] == "macro_recall"]
+    assert max(f["value"] for f in kept[1:]) > kept[0]["value"], "it was bettered at least once"
+    assert made.version == FolderRun(tmp_path / "quick", inputs).run(spec)["model"].version
 
 
 class CancellingRun(FolderRun):

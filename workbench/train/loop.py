@@ -184,7 +184,8 @@ class Fit:
     def _keep(self, epoch: int) -> None:
         self._saver.finish()  # what does not point to the new best shall not come after it
         self._place.best, self._place.best_epoch = best_key(epoch), epoch
-        self._save("best", best_key(epoch))
+        # In a folder of its own: the stage may still be at work on that of the epoch before.
+        self._save(best_key(epoch), best_key(epoch))
 
     def _checkpoint(self, *, wait: bool = False) -> None:
         self._last_checkpoint = time.monotonic()
