@@ -44,12 +44,25 @@ def run_record(run: Mapping[str, Any]) -> str:
             ["Output", "Artifact", "Kind", "Facts"],
             [[o["output"], o["reference"], o["kind"], o["facts"]] for o in run["outputs"]],
         ),
+        *_profile(run["profile"]),
         section(
             "Log", ["Time", "Message"], [[li["time"], li["message"]] for li in run["log"][-12:]]
         ),
         small(f'Live again: Workspace().run("{run["run_id"]}").watch()'),
     ]
     return frame(parts)
+
+
+def _profile(profile: Mapping[str, Any] | None) -> list[str]:
+    if profile is None:
+        return []
+    bars = [[bar["name"], bar["percent"], bar["told"]] for bar in profile["time"]]
+    memory = [[bar["name"], bar["percent"], bar["told"]] for bar in profile["memory"]]
+    return [
+        section("Where the time went", ["", "", ""], bars),
+        section("Memory", ["", "", profile["peak"]], memory),
+        section("Advice", [profile["speed"]], [[text] for text in profile["advice"]]),
+    ]
 
 
 def form_record(form: Mapping[str, Any], run: Mapping[str, Any] | None = None) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from widgets.chart_model import curve_chart, thin
+from widgets.profile_model import present_profile
 from widgets.wording import clock_time, count, duration, figure, share
 from workbench.core.workers import recorded_workers
 from workbench.pipeline.user_stage import shown_stage
@@ -48,6 +49,7 @@ class RunState:
     progress_start: tuple[float, float] | None = None  # (time, done) the pace is measured from
     progress_now: tuple[float, float] | None = None
     num_checkpoints: int = 0
+    profile: Mapping[str, Any] | None = None  # the newest line of the log that holds one
 
     @property
     def is_over(self) -> bool:
@@ -94,7 +96,8 @@ def _apply(state: RunState, event: Event) -> RunState:
     kind, payload, time = event["kind"], event["payload"], float(event["time"])
     if kind == "log":
         lines = (*state.log, (time, str(payload.get("message", ""))))
-        return replace(state, log=lines[-MOST_LOG_LINES:])
+        state = replace(state, log=lines[-MOST_LOG_LINES:])
+        return replace(state, profile=payload) if "profile" in payload else state
     if kind == "metric":
         return _apply_metric(state, payload)
     if kind == "progress":
@@ -185,6 +188,7 @@ def present_run(
         "marks": [
             {"time": clock_time(t), "state": s, "cause": cause} for t, s, cause in state.marks
         ],
+        "profile": present_profile(state.profile) if state.profile else None,
         "error": _error(record.get("error")),
         "outputs": [dict(output) for output in outputs],
         "num_missing": state.num_missing,

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from workbench.catalog.artifact_store import ArtifactStore
     from workbench.pool.providers.provider import PoolSpec
     from workbench.train.profile import Profile
+    from workbench.tune.dashboard import Dashboard
+    from workbench.tune.study import StudyReader
 
 _LONG_POLL_SECONDS = 20.0
 _REST_SECONDS = 1.0
@@ -169,6 +171,41 @@ class Run:
         if page is not None:
             write_profile(home_expanded(page), *found)
         return found[0]
+
+    def study(self) -> StudyReader:
+        """Return the study of a search, as far as it is now.
+
+        Raises:
+            SpecError: the run is no search, or has tried nothing yet.
+        """
+        from workbench.tune.study import StudyReader
+
+        return StudyReader(self._study_journal)
+
+    def _study_journal(self) -> Path:
+        from workbench.tune.study import JOURNAL
+
+        record = self.record()
+        folder = self.workspace.root / "runs" / self.run_id
+        if record["state"] == "succeeded" and "study" in record["outputs"]:
+            folder = self.workspace.artifact(record["outputs"]["study"], "study").path
+        if record["stage"] != "tune" or not (folder / JOURNAL).exists():
+            raise SpecError(f"Run {self.run_id} has no study", where=f"run {self.run_id}",
+                            next_step="Searches (tune) do, once they have begun.")  # fmt: skip
+        return folder / JOURNAL
+
+    def dashboard(self, port: int = 0) -> Dashboard:
+        """Show the study of a search in optuna-dashboard, at an address of this machine.
+
+        It is served as long as this process lives, or until ``close``.
+
+        Raises:
+            SpecError: the run is no search, or has tried nothing yet.
+            ResourceError: optuna-dashboard is not installed, or the port is taken.
+        """
+        from workbench.tune.dashboard import Dashboard
+
+        return Dashboard(self.study(), port)
 
     def outputs(self) -> Results:
         """Return what the run made.

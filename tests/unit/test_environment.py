@@ -46,7 +46,6 @@ COMES_WITH = {
 }  # fmt: skip
 # Not imported by name; docs/decisions/0011-dependencies.md says why each is there.
 NOT_IMPORTED = {
-    "cmaes", "ipywidgets", "nbformat", "onnxscript", "optuna-dashboard",
 }  # fmt: skip
 
 

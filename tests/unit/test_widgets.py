@@ -33,6 +33,7 @@ from widgets.rows_model import MOST_CHARACTERS, Row, difference, present_rows, w
 from widgets.run import RunView
 from widgets.run_model import RunState, apply_events, first_gap, present_run, seconds_left
 from widgets.studio_model import RailStage, looks_like_path, present_rail, present_runs, source_kind
+from widgets.study_model import present_study
 from widgets.wording import duration, facts, figure, share
 from workbench.core.artifact import Artifact, Draft, seal
 from workbench.core.errors import DataError, ResourceError, SpecError
@@ -514,6 +515,43 @@ def test_a_loss_that_is_no_number_is_left_out() -> None:
         RunState(record()), [event(1, "metric", name="l", value=float("nan"), step=1)]
     )
     assert present_run(state, now=0.0)["charts"] == []
+
+
+def test_a_profile_is_shown_as_shares_with_its_advice() -> None:
+    profile = {
+        "seconds": {"forward": 3.0, "backward": 1.0, "input": 0.0}, "step_seconds": 0.5,
+        "tokens_per_second": 1200.0, "padding_share": 0.1, "flops_share": 0.4,
+        "memory": {"weights": 4_000_000, "gradients": 0}, "peak_bytes": 8_000_000,
+    }  # fmt: skip
+    told = event(1, "log", message="m", profile=profile, advice=["Take larger batches."])
+    shown = present_run(apply_events(RunState(record()), [told]), now=0.0)["profile"]
+    assert [(bar["name"], bar["share"], bar["told"]) for bar in shown["time"]] == [
+        ("forward", 0.75, "3.0 s"), ("backward", 0.25, "1.0 s"),
+    ]  # fmt: skip
+    assert [(bar["name"], bar["share"]) for bar in shown["memory"]] == [("weights", 0.5)]
+    assert shown["advice"] == ["Take larger batches."]
+    assert "1,200 tokens a second" in shown["speed"]
+    assert present_run(RunState(record()), now=0.0)["profile"] is None
+
+
+def test_a_study_has_its_best_trial_first_and_those_at_work_before_those_that_ended() -> None:
+    def trial(number: int, state: str, *values: float, **curve: float) -> dict[str, Any]:
+        return {"trial": number, "state": state, "values": list(values) or None,
+                "curve": curve, "parameters": {"rate": number / 10}, "run_id": f"r-{number}",
+                "outputs": {}}  # fmt: skip
+
+    rows = [trial(0, "complete", 0.5), trial(1, "pruned", s=0.1), trial(2, "complete", 0.2),
+            trial(3, "running", s=0.4), trial(4, "complete", 0.7)]  # fmt: skip
+    spec = {"stage": "train", "space": {"rate": None},
+            "objectives": [{"metric": "loss", "direction": "minimize"}]}  # fmt: skip
+    shown = present_study(spec, rows)
+    assert [t["trial"] for t in shown["trials"]] == ["2", "0", "4", "3", "1"]
+    assert shown["headline"] == "5 trials of train: 3 completed, 1 stopped early, 1 at work"
+    assert shown["best"] == "loss 0.2 by trial 2: rate 0.2"
+    assert shown["trials"][3]["cells"] == ["3", "0.4 so far", "0.3"]
+    (chart,) = shown["charts"]
+    assert chart["last"] == "0.2"
+    assert present_study(spec, [])["charts"] == []
 
 
 class JournalRun:

@@ -1,6 +1,7 @@
 // A run: strip, curves, rows, outputs, log and, if it failed, why.
 import { el, glyph } from "./dom.js";
 import { chartPanel } from "./chart.js";
+import { profilePanel } from "./profile.js";
 
 const WORDS = { pause: "Pause", resume: "Resume", cancel: "Cancel" };
 const ASKED = { pause: "Pausing…", resume: "Resuming…", cancel: "Cancelling…" };
@@ -53,6 +54,7 @@ function runBody(run) {
     facts.length > 0 && el("div", { class: "facts" }, facts),
     run.charts.length > 0 && el("div", { class: "charts" }, run.charts.map(chartPanel)),
     run.outputs.length > 0 && outputTable(run),
+    run.profile && profilePanel(run.profile),
     logTail(run));
 }
 

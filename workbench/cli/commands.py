@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,16 @@ def show_profile(options: argparse.Namespace) -> int:
     print_table(["where", "how much"], rows_of(profile))
     if options.page:
         print(f"with advice: {options.page}")
+    return 0
+
+
+def show_dashboard(options: argparse.Namespace) -> int:
+    """Serve a search's study in optuna-dashboard until interrupted."""
+    with Workspace().run(options.run_id).dashboard(options.port) as dashboard:
+        print(f"{dashboard.url}\nopen it in a browser of this machine; interrupt (Ctrl+C) to end",
+              flush=True)  # fmt: skip
+        with suppress(KeyboardInterrupt):
+            dashboard.wait()
     return 0
 
 

@@ -110,6 +110,11 @@ def _add_runs(parser: argparse.ArgumentParser) -> None:
     leaf.add_argument("run_id", metavar="ID")
     leaf.add_argument("--page", metavar="FILE", help="write it as HTML, with advice")
     leaf.set_defaults(command=commands.show_profile)
+    help = "a search's study in optuna-dashboard, live, until interrupted"
+    leaf = verbs.add_parser("dashboard", help=help, description=help)
+    leaf.add_argument("run_id", metavar="ID")
+    leaf.add_argument("--port", type=int, default=0, help="any free one when 0")
+    leaf.set_defaults(command=commands.show_dashboard)
     leaf = verbs.add_parser("priority", help="make a run more or less urgent")
     leaf.add_argument("run_id", metavar="ID")
     leaf.add_argument("priority", type=int, help="-100 to 100")

@@ -16,7 +16,7 @@ from workbench.tune.options import TuneSpec
 from workbench.tune.space import Choice, Space
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from optuna.trial import FrozenTrial, Trial
 
@@ -222,6 +222,64 @@ class Study:
                 return samplers.NSGAIISampler(seed=seed, population_size=population)
             case _:
                 return samplers.RandomSampler(seed=seed)
+
+
+def row_of(trial: FrozenTrial) -> dict[str, Any]:
+    """Return what there is to tell of a trial, as plain values: a row of ``trials.json``."""
+    made: dict[str, list[Any]] = trial.user_attrs.get(_OUTPUTS, {})
+    rests_at = trial.user_attrs.get(_RESTS)
+    return {
+        "trial": trial.number,
+        "state": "resting" if rests_at is not None and not trial.state.is_finished()
+        else trial.state.name.lower(),
+        "values": trial.values,
+        "parameters": json.loads(trial.user_attrs.get(_VALUES, "{}")),
+        "curve": {str(step): value for step, value in sorted(trial.intermediate_values.items())},
+        "run_id": str(trial.user_attrs.get(_RUN, "")),
+        "outputs": {name: Output(*each).reference for name, each in made.items()},
+    }  # fmt: skip
+
+
+class StudyReader:
+    """A study as others see it: what is in its journal now. Nothing can be written through it."""
+
+    def __init__(self, find: Callable[[], Path]) -> None:
+        """Open a journal, which may still grow, and move when the search ends.
+
+        ``find`` returns where it is now.
+        """
+        import optuna
+
+        self._optuna = optuna
+        with _quiet():
+            self.storage = optuna.storages.JournalStorage(_read_only(find))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row for each trial so far, by number."""
+        with _quiet():
+            if not self.storage.get_all_studies():
+                return []  # nothing is in it yet
+            study = self._optuna.load_study(study_name=_NAME, storage=self.storage)
+            return [row_of(trial) for trial in study.get_trials(deepcopy=False)]
+
+
+def _read_only(find: Callable[[], Path]) -> Any:
+    from optuna.storages.journal import JournalFileBackend
+
+    class ReadOnlyJournal(JournalFileBackend):
+        def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+            try:
+                logs = list(super().read_logs(log_number_from))
+            except FileNotFoundError:  # the search has ended: a copy is in its study
+                self._file_path = str(find())
+                logs = list(super().read_logs(log_number_from))
+            yield from logs
+
+        def append_logs(self, logs: list[dict[str, Any]]) -> None:
+            raise PermissionError("A study is written by its search alone")
+
+    lock: Any = _NoLock()
+    return ReadOnlyJournal(str(find()), lock)
 
 
 def make_pruner(spec: TuneSpec) -> Any:

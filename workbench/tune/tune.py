@@ -13,7 +13,7 @@ from workbench.core.registry import load_stage, stage
 from workbench.tune.options import TuneSpec
 from workbench.tune.page import write_study_page
 from workbench.tune.search import Search
-from workbench.tune.study import JOURNAL, Study
+from workbench.tune.study import JOURNAL, Study, row_of
 
 TRIALS = "trials.json"
 
@@ -83,7 +83,7 @@ def _pinned(spec: TuneSpec, run: RunContext) -> dict[str, Any]:
 def _save_study(spec: TuneSpec, study: Study, search: Search, run: RunContext) -> Draft:
     draft = run.save("study", spec.name)
     shutil.copyfile(run.folder / JOURNAL, draft.path / JOURNAL)
-    rows = [_row(study, trial) for trial in study.trials()]
+    rows = [row_of(trial) for trial in study.trials()]
     (draft.path / TRIALS).write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
     write_study_page(draft.path / "report.html", spec, rows)
     states = [row["state"] for row in rows]
@@ -100,18 +100,6 @@ def _save_study(spec: TuneSpec, study: Study, search: Search, run: RunContext) -
             **{o.metric: v for o, v in zip(spec.objectives, best[0].values, strict=True)},
         )  # fmt: skip
     return draft
-
-
-def _row(study: Study, trial: Any) -> dict[str, Any]:
-    return {
-        "trial": trial.number,
-        "state": trial.state.name.lower(),
-        "values": trial.values,
-        "parameters": study.values_of(trial),
-        "curve": {str(step): value for step, value in sorted(trial.intermediate_values.items())},
-        "run_id": study.run_of(trial),
-        "outputs": {name: made.reference for name, made in study.outputs_of(trial).items()},
-    }
 
 
 def _save_best(spec: TuneSpec, study: Study, run: RunContext) -> dict[str, Draft]:
