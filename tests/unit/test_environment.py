@@ -46,6 +46,7 @@ COMES_WITH = {
 }  # fmt: skip
 # Not imported by name; docs/decisions/0011-dependencies.md says why each is there.
 NOT_IMPORTED = {
+    "cmaes", "ipywidgets", "nbformat", "onnxscript",
 }  # fmt: skip
 
 
