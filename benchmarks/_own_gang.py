@@ -36,7 +36,7 @@ class OwnGangs:
     def __init__(self, workspace: Workspace, dataset: str, model: Path) -> None:
         self.workspace = workspace
         self.dataset = dataset
-        self._model = model
+        self.model = model
         self._seed = 0
 
     def launch(self) -> float:
@@ -68,7 +68,7 @@ class OwnGangs:
     def _submit(self, workers: WorkersWish = NUM_RANKS, **options: Any) -> Run:
         self._seed += 1
         spec = TrainSpec(
-            dataset=self.dataset, model=str(self._model), batch_size=_BATCH_SIZE, max_tokens=16,
+            dataset=self.dataset, model=str(self.model), batch_size=_BATCH_SIZE, max_tokens=16,
             seed=self._seed, precision="float32", learning_rate=1e-5, **options,
         )  # fmt: skip
         return self.workspace.submit(spec, workers=workers)
@@ -155,7 +155,7 @@ def own_gangs(folder: Path, model: Path) -> Iterator[OwnGangs]:
         time.sleep(0.05)
     daemon = psutil.Process(workspace.status()["pid"])
     try:
-        gangs = OwnGangs(workspace, _take_in(workspace, folder), model)
+        gangs = OwnGangs(workspace, take_in(workspace, folder), model)
         gangs.launch()  # nothing is warm before
         yield gangs
     finally:
@@ -163,7 +163,7 @@ def own_gangs(folder: Path, model: Path) -> Iterator[OwnGangs]:
         daemon.wait(60)
 
 
-def _take_in(workspace: Workspace, folder: Path) -> str:
+def take_in(workspace: Workspace, folder: Path) -> str:
     """Make a data set of the workspace; return its reference."""
     rows = range(_NUM_RECORDS)
     labels = ["yes" if row % 2 else "no" for row in rows]

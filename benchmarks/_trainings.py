@@ -44,6 +44,11 @@ class TimedRun(FolderRun):
         return (ended - begun) / (end - begin)
 
 
+def emotion() -> Path | None:
+    """Return the folder of TweetEval's emotion set, if it is at hand."""
+    return _TWEETS if _TWEETS.exists() else None
+
+
 def labelled_texts() -> tuple[list[str], list[str], str]:
     """Return texts, labels and what they are: tweets if they are at hand, else the sample."""
     if _TWEETS.exists():

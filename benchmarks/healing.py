@@ -11,6 +11,9 @@ Seconds on the clock, medians (and the longest):
   the time is until it answers again, and steps go on meanwhile.
 - ``dask-scheduler``: Dask's scheduler gets SIGKILL; until a client of Dask has an answer
   again, and how many steps were lost.
+- ``out-of-memory``: a loss wants more memory for a piece of 16 texts than its process may have, and
+  not for one of 8; from the failure until a step is made, and how far the losses are then from
+  those of a training that had enough.
 - ``daemon-cpu``: the daemon's processor time in per cent of a core, with 1,000 runs waiting behind
   the gang, less that with none.
 """
@@ -32,9 +35,11 @@ import psutil
 from benchmarks._figures import print_seconds
 from benchmarks._gangs import NUM_RANKS, Hung, await_sight
 from benchmarks._own_gang import OwnGangs, own_gangs
-from workbench.core.errors import WorkbenchError
+from workbench.core.errors import Cause, WorkbenchError
 from workbench.data.split.stage import SplitSpec
 from workbench.models.resolve import resolve_model
+from workbench.train.train import TrainSpec
+from workbench.train.user_loss import loss
 from workbench.workspace import Run
 
 _BENCH = "healing"
@@ -51,6 +56,7 @@ def main(*, full: bool) -> None:
     model = resolve_model("minilm", online=False)
     with tempfile.TemporaryDirectory() as scratch, own_gangs(Path(scratch), model) as ours:
         _kill_ranks(ours, kills)
+        _run_out_of_memory(ours, stops)
         run = ours.submit_long(checkpoint_seconds=2.0)
         for role in ("rank", "ranks' zygote", "attempt", "agent"):
             print_seconds(_BENCH, f"stopped-{role}", [_stop(run, ours, role) for _ in range(stops)])
@@ -75,6 +81,49 @@ def _kill_ranks(ours: OwnGangs, times: int) -> None:
             num_hung += 1
     p99 = sorted(seconds)[math.ceil(0.99 * len(seconds)) - 1]
     print_seconds(_BENCH, "recovery", seconds, p99=round(p99, 3), hangs=num_hung)
+
+
+@loss
+def hungry(logits: Any, labels: Any, limit_bytes: int = 0) -> Any:
+    """Cross-entropy that takes 256 MB a text; its process may take so many bytes more than now."""
+    import resource
+
+    import torch
+
+    if limit_bytes:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        now = pages * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (now + limit_bytes, resource.RLIM_INFINITY))
+        room = torch.empty(len(labels), 1 << 26)
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        del room
+    return torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+
+
+def _run_out_of_memory(ours: OwnGangs, times: int) -> None:
+    seconds, apart = [], 0.0
+    for seed in range(times):
+        spec = TrainSpec(
+            dataset=ours.dataset, model=str(ours.model), batch_size=32, virtual_ranks=2, epochs=4,
+            max_tokens=16, seed=1000 + seed, precision="float32", learning_rate=1e-5,
+            loss=hungry.set(limit_bytes=3 << 30),
+        )  # fmt: skip
+        run = ours.workspace.submit(spec, workers=NUM_RANKS).wait()
+        events = _events(run, 0)
+        failed = next(e for e in events if e["payload"].get("cause") == Cause.OUT_OF_MEMORY)
+        step = next(e for e in events if e["payload"].get("name") == "loss")
+        seconds.append(step["time"] - failed["time"])
+        enough = spec.model_copy(update={"loss": hungry.set(limit_bytes=0)})
+        calm = _curve(_events(ours.workspace.submit(enough, workers=NUM_RANKS).wait(), 0))
+        found = _curve(events)
+        assert found.keys() == calm.keys(), "each step once"
+        apart = max(apart, *(abs(found[step] - calm[step]) for step in calm))
+    print_seconds(_BENCH, "out-of-memory", seconds, losses_apart=apart)
+
+
+def _curve(events: list[Event]) -> dict[int, float]:
+    points = [e["payload"] for e in events if e["payload"].get("name") == "loss"]
+    return {point["step"]: point["value"] for point in points}
 
 
 def _stop(run: Run, ours: OwnGangs, role: str) -> float:

@@ -4,7 +4,9 @@ A MiniLM with a fresh head trains on one or two workers, as there are; another t
 one of them, and goes. ``gap``: from the last step with the old number of workers to the first with
 the new one, by the times at which the steps are told; in it a ``save`` of the state, and the time
 until the new ranks are ``ready``. ``lost``: steps that were done twice, or
-never. No peer changes the size of a gang without killing it; see ``elastic`` for what that takes.
+never. ``apart``: how far the losses then are from those of a run of the same Spec that was left
+alone on one worker, at most. No peer changes the size of a gang without killing it; see ``elastic``
+for what that takes.
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ from benchmarks._figures import print_seconds
 from benchmarks._gangs import await_sight
 from benchmarks._own_gang import own_gangs
 from workbench.models.resolve import resolve_model
+from workbench.train.train import TrainSpec
 from workbench.workspace import Run
 
 _BENCH = "resize"
 _LONGEST = 60.0
+_CALM = 600.0
 
 Event = dict[str, Any]
 
@@ -45,14 +49,26 @@ def main(*, full: bool) -> None:
         run.cancel()
         run.wait(_LONGEST)
         events = _events(run)
+        curve = _curve(events)
+        calm = ours.workspace.submit(TrainSpec.parse(run.record()["spec"]), workers=1)
+        await_sight(lambda: len(_curve(_events(calm))) >= len(curve), "as many steps", _CALM)
+        calm.cancel()
+        alone = _curve(_events(calm.wait(_LONGEST)))
     facts = {
         name: round(median(_facts(events, fact)), 3)
         for name, fact in (("save", "save_seconds"), ("ready", "ready_seconds"))
     }
     print_seconds(_BENCH, "gap", _gaps(events), **facts)
+    apart = max(abs(value - alone[step]) for step, value in curve.items())
+    print(json.dumps({"bench": _BENCH, "figure": "apart", "steps": len(curve), "ours": apart}))
     steps = [e["payload"]["step"] for e in events if e["payload"].get("name") == "loss"]
     lost = len(steps) - len(set(steps)) + max(steps) + 1 - len(set(steps))
     print(json.dumps({"bench": _BENCH, "figure": "lost", "steps": len(steps), "ours": lost}))
+
+
+def _curve(events: list[Event]) -> dict[int, float]:
+    points = [e["payload"] for e in events if e["payload"].get("name") == "loss"]
+    return {point["step"]: point["value"] for point in points}
 
 
 def _await_worlds(run: Run, number: int) -> None:

@@ -6,6 +6,8 @@
   ours with rows of similar length together, in bf16. Peers: HF Trainer as its documentation shows
   it, the same with bf16 and ``group_by_length``, and Accelerate's loop in bf16.
 - ``exact-cost``: what sums in a fixed tree cost, eight slices a batch.
+- ``fsdp-memory``: the largest memory of a rank that trains a model of 100 million parameters with
+  ``fsdp`` on two, beside that of a single rank that holds all of it.
 - ``checkpoint-stall``: how long training stands still for a checkpoint of the model's weights and
   moments, which are written while the next steps are made.
 
@@ -56,6 +58,7 @@ def main(*, full: bool) -> None:
         bench.throughput(num_steps)
         bench.exact()
         bench.checkpoints()
+        bench.memory()
 
 
 class _Bench:
@@ -140,6 +143,46 @@ class _Bench:
         stalls = [facts["stall_seconds"] for facts in saves]
         written = median(facts["save_seconds"] for facts in saves)
         print_seconds(_BENCH, "checkpoint-stall", stalls, written=round(written, 3))
+
+    def memory(self) -> None:
+        """Compare the largest memory of a rank."""
+        large = _large_encoder(self._folder / "large", self._model)
+        few = make_records(self._folder / "few", *_FEW)
+        peaks = {}
+        for name, workers, strategy in (("single", 1, "ddp"), ("fsdp", 2, "fsdp")):
+            run = train_here(
+                self._folder / f"memory-{name}", few, large, num_workers=workers,
+                strategy=strategy, epochs=1, batch_size=8, max_tokens=16, learning_rate=1e-5,
+                precision="float32",
+            )  # fmt: skip
+            told = [facts["profile"] for _, facts in run.events if "profile" in facts]
+            peaks[name] = told[-1]["peak_bytes"] / 1e6
+        print_figure(_BENCH, "fsdp-memory", peaks["fsdp"], peaks["single"],
+                     "one rank that holds all", "MB")  # fmt: skip
+
+
+_FEW = (["a short text", "another one"] * 16, ["yes", "no"] * 16)
+
+
+def _large_encoder(folder: Path, like: Path) -> Path:
+    """Write an encoder of 100 million parameters, drawn at random, with a tokenizer that exists."""
+    import shutil
+
+    import torch
+    from transformers import BertConfig, BertModel
+
+    from workbench.models.folder import TOKENIZER, read_json
+
+    known = read_json(like / "config.json")
+    config = BertConfig(
+        vocab_size=known["vocab_size"], hidden_size=704, num_hidden_layers=12,
+        num_attention_heads=11, intermediate_size=2816,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    BertModel(config).save_pretrained(folder)
+    for name in (TOKENIZER, "tokenizer_config.json"):
+        shutil.copyfile(like / name, folder / name)
+    return folder
 
 
 def _tell(spent: dict[str, list[float]]) -> None:

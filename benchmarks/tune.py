@@ -5,14 +5,20 @@
   run: in the database before it starts, a process of its own, its result a committed artifact, and
   the study's journal flushed. The peer is ``study.optimize`` on the same sampler and space, in
   memory.
+- ``asha-kills``: seconds of a search of 64 trainings with ``asha`` while 20 processes are killed,
+  by chance: ranks, attempts, the search itself, zygotes, the agent, the daemon, Dask's scheduler.
+  Beside it the same search left alone. ``stuck`` are trials that came to no end.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,7 +27,7 @@ import psutil
 
 from benchmarks._figures import print_figure
 from workbench.tune.options import TuneSpec
-from workbench.workspace import Workspace
+from workbench.workspace import Run, Workspace
 
 _BENCH = "tune"
 _PLUGIN = Path(__file__).parents[1] / "tests" / "plugin"
@@ -43,6 +49,7 @@ def main(*, full: bool) -> None:
         daemon = psutil.Process(workspace.status()["pid"])
         try:
             _overhead(workspace, trials, rounds)
+            _killed(workspace, Path(scratch))
         finally:
             workspace.client.post("/shutdown")
             daemon.wait(_END_SECONDS)
@@ -70,6 +77,73 @@ def _search(workspace: Workspace, trials: int, seed: int) -> float:
     record = workspace.submit(spec).wait().record()
     assert record["state"] == "succeeded", record
     return float(record["ended_at"] - record["started_at"]) / trials
+
+
+_KILLS = 20
+_ROLES = (
+    "wb-rank-", "wb-ranks-", "wb-attempt", "wb-coordinator", "wb-zygote", "wb-scheduler",
+    "workbench.pool.agent", "workbench.daemon",
+)  # fmt: skip
+
+
+def _killed(workspace: Workspace, folder: Path) -> None:
+    """Compare a search under kills with one that is left alone."""
+    from benchmarks._own_gang import take_in
+
+    spec = TuneSpec.parse({
+        "stage": "train", "trials": 64, "at_once": 2, "pruner": "asha", "sampler": "random",
+        "parameters": {
+            "dataset": take_in(workspace, folder), "validation": "records@latest",
+            "model": "minilm", "epochs": 9, "max_tokens": 16, "batch_size": 16,
+            "checkpoint_seconds": 1.0,
+        },
+        "space": {"learning_rate": None, "warmup_share": None}, "name": "calm",
+    })  # fmt: skip
+    calm = _seconds_of(workspace.submit(spec).wait())
+    run = workspace.submit(spec.model_copy(update={"name": "killed", "seed": 1}))
+    dice = random.Random(0)
+    killed: Counter[str] = Counter()
+    while killed.total() < _KILLS and run.record()["state"] != "succeeded":
+        time.sleep(dice.uniform(0.3, 1.7) * calm / _KILLS)
+        role = dice.choice(_ROLES)
+        if victim := _player(workspace, role):
+            victim.kill()
+            killed[role] += 1
+    record = run.wait().record()
+    rows = json.loads((run.outputs()["study"].path / "trials.json").read_text())
+    stuck = sum(row["state"] not in ("complete", "pruned") for row in rows)
+    print(f"killed {dict(killed)}; {Counter(row['state'] for row in rows)}", file=sys.stderr)
+    assert record["state"] == "succeeded", record
+    line = {"bench": _BENCH, "figure": "asha-kills", "ours": round(_seconds_of(run), 1),
+            "peer": round(calm, 1), "peer_name": "the same search left alone", "unit": "s",
+            "kills": killed.total(), "stuck": stuck, "trials": len(rows)}  # fmt: skip
+    print(json.dumps(line), flush=True)
+
+
+def _seconds_of(run: Run) -> float:
+    record = run.record()
+    return float(record["ended_at"] - record["submitted_at"])
+
+
+def _player(workspace: Workspace, role: str) -> psutil.Process | None:
+    """Return a process of the workspace that plays a role now, if there is one."""
+    own = [p for p in psutil.process_iter() if _has_word(p, str(workspace.root))]
+    below = [child for process in own for child in process.children(recursive=True)]
+    return next((p for p in [*own, *below] if _plays(p, role)), None)
+
+
+def _has_word(process: psutil.Process, word: str) -> bool:
+    try:
+        return word in process.cmdline()
+    except psutil.Error:
+        return False
+
+
+def _plays(process: psutil.Process, role: str) -> bool:
+    try:
+        return process.name().startswith(role) or role in process.cmdline()
+    except psutil.Error:
+        return False
 
 
 def _plain(trials: int, seed: int) -> float:
