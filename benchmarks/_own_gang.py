@@ -17,8 +17,9 @@ from benchmarks._gangs import NUM_RANKS, await_sight
 from workbench.core.workers import WorkersWish
 from workbench.data.integrate import IntegrateSpec
 from workbench.queue.states import TERMINAL
+from workbench.runs import Run
 from workbench.train.train import TrainSpec
-from workbench.workspace import Run, Workspace
+from workbench.workspace import Workspace
 
 _NUM_RECORDS = 32
 _BATCH_SIZE = 16

@@ -38,9 +38,9 @@ from benchmarks._own_gang import OwnGangs, own_gangs
 from workbench.core.errors import Cause, WorkbenchError
 from workbench.data.split.stage import SplitSpec
 from workbench.models.resolve import resolve_model
+from workbench.runs import Run
 from workbench.train.train import TrainSpec
 from workbench.train.user_loss import loss
-from workbench.workspace import Run
 
 _BENCH = "healing"
 _LONGEST_CALM_SECONDS = 3.0

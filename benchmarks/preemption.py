@@ -28,7 +28,7 @@ from benchmarks._gangs import NUM_RANKS, await_sight
 from benchmarks._own_gang import OwnGangs, own_gangs
 from workbench.data.split.stage import SplitSpec
 from workbench.models.resolve import resolve_model
-from workbench.workspace import Run
+from workbench.runs import Run
 
 _BENCH = "preemption"
 _URGENT = 100

@@ -31,11 +31,12 @@ import psutil
 from benchmarks._figures import print_figure
 from workbench.data.integrate import IntegrateSpec
 from workbench.models.predictor import load_predictor
+from workbench.runs import Run
 from workbench.tasks.baseline import train_baseline
 from workbench.tasks.metrics import macro_f1_of, macro_recall_of
 from workbench.train.pretrain import PretrainSpec
 from workbench.train.train import TrainSpec
-from workbench.workspace import Run, Workspace
+from workbench.workspace import Workspace
 
 _BENCH = "quality"
 _SETS = Path(__file__).parents[2] / "shared" / "data"

@@ -22,8 +22,8 @@ from benchmarks._figures import print_seconds
 from benchmarks._gangs import await_sight
 from benchmarks._own_gang import own_gangs
 from workbench.models.resolve import resolve_model
+from workbench.runs import Run
 from workbench.train.train import TrainSpec
-from workbench.workspace import Run
 
 _BENCH = "resize"
 _LONGEST = 60.0

@@ -26,8 +26,9 @@ from typing import Any
 import psutil
 
 from benchmarks._figures import print_figure
+from workbench.runs import Run
 from workbench.tune.options import TuneSpec
-from workbench.workspace import Run, Workspace
+from workbench.workspace import Workspace
 
 _BENCH = "tune"
 _PLUGIN = Path(__file__).parents[1] / "tests" / "plugin"

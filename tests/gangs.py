@@ -10,8 +10,8 @@ from live_workspace import LiveWorkspace, wait_until
 from tiny_training import sentences, write_encoder
 
 from workbench.data.integrate import IntegrateSpec
+from workbench.runs import Run
 from workbench.train.train import TrainSpec
-from workbench.workspace import Run
 
 
 def make_spec_of(folder: Path) -> Callable[..., TrainSpec]:

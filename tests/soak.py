@@ -43,11 +43,11 @@ from workbench.data.sampling.stage import SampleSpec
 from workbench.data.split.stage import SplitSpec
 from workbench.pipeline.notebook import NotebookSpec
 from workbench.pipeline.run import PipelineSpec
+from workbench.runs import Run
 from workbench.serve.score import ScoreSpec
 from workbench.tasks.evaluate import EvaluateSpec
 from workbench.train.distil import DistilSpec
 from workbench.train.train import TrainSpec
-from workbench.workspace import Run
 
 _MOST_UNFINISHED = 6
 _RUN_SECONDS = 600.0

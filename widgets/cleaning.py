@@ -21,7 +21,7 @@ from workbench.data.clean.so_far import PartReader
 from workbench.data.clean.spec import CleanSpec
 
 if TYPE_CHECKING:
-    from workbench.workspace import Run
+    from workbench.runs import Run
 
 
 class CleaningPanel:

@@ -17,7 +17,8 @@ from workbench.data.clean.what_if import WhatIf
 from workbench.data.records import partitions
 
 if TYPE_CHECKING:
-    from workbench.workspace import Run, Workspace
+    from workbench.runs import Run
+    from workbench.workspace import Workspace
 
 Opened = TypeVar("Opened")
 

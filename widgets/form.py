@@ -20,7 +20,8 @@ from workbench.core.spec import Spec
 from workbench.core.workers import DEFAULT_WORKERS, WorkersWish
 
 if TYPE_CHECKING:
-    from workbench.workspace import Run, Workspace
+    from workbench.runs import Run
+    from workbench.workspace import Workspace
 
 WISHES = ("pause", "resume", "cancel")
 

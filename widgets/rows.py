@@ -19,7 +19,7 @@ from workbench.data.clean.ledger import REASON_COLUMNS, reason_words
 from workbench.data.records import read_records
 
 if TYPE_CHECKING:
-    from workbench.workspace import Run
+    from workbench.runs import Run
 
 NUM_ROWS = 8
 

@@ -11,7 +11,7 @@ from widgets.view import View
 from widgets.watcher import RunWatcher
 
 if TYPE_CHECKING:
-    from workbench.workspace import Run
+    from workbench.runs import Run
 
 
 class RunView(View):

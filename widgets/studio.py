@@ -24,7 +24,8 @@ from workbench.core.spec import parse_reference
 from workbench.pipeline.user_stage import shown_stage, shown_values
 
 if TYPE_CHECKING:
-    from workbench.workspace import Run, Workspace
+    from workbench.runs import Run
+    from workbench.workspace import Workspace
 
 NUM_RUNS = 12
 BUSY_POLL_SECONDS = 2.0

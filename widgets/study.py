@@ -15,9 +15,9 @@ from widgets.watcher import RunWatcher
 from workbench.core.errors import WorkbenchError
 
 if TYPE_CHECKING:
+    from workbench.runs import Run
     from workbench.tune.dashboard import Dashboard
     from workbench.tune.study import StudyReader
-    from workbench.workspace import Run
 
 _LOOK_SECONDS = 1.0  # between two looks into a journal that grows
 

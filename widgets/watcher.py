@@ -12,7 +12,7 @@ from widgets.wording import facts
 from workbench.core.errors import WorkbenchError
 
 if TYPE_CHECKING:
-    from workbench.workspace import Run
+    from workbench.runs import Run
 
 SHORTEST_INTERVAL_SECONDS = 0.1  # Jupyter's server drops messages above some thousand a second
 LONG_POLL_SECONDS = 2.0  # also how often "so far" and "left" are told anew

@@ -14,7 +14,7 @@ from workbench_example_stages import PatchworkSpec
 
 import workbench as wb
 from workbench.data.clean.spec import CleanSpec
-from workbench.workspace import Run
+from workbench.runs import Run
 
 # A soak takes more: ``WORKBENCH_KILLS=50``.
 NUM_KILLS = int(os.environ.get("WORKBENCH_KILLS") or 10)

@@ -16,8 +16,8 @@ from workbench_example_stages import CountSpec, NestSpec, PatchworkSpec, SpreadS
 
 from workbench.data.integrate import IntegrateSpec
 from workbench.pipeline.notebook import NotebookSpec
+from workbench.runs import Run
 from workbench.train.train import TrainSpec
-from workbench.workspace import Run
 
 pytestmark = pytest.mark.slow
 

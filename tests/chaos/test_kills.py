@@ -17,7 +17,8 @@ from live_workspace import LiveWorkspace, StartWorkspace, diary_lines, wait_unti
 from tiny_classifier import build_model
 from workbench_example_stages import AdoptSpec, CountSpec, NestSpec, NothingSpec
 
-from workbench.workspace import Run, Workspace
+from workbench.runs import Run
+from workbench.workspace import Workspace
 
 NUM_KILLS = 10
 

@@ -15,8 +15,8 @@ import pytest
 from gangs import integrate_rows, ranks_of
 from live_workspace import StartWorkspace, wait_until
 
+from workbench.runs import Run
 from workbench.train.train import TrainSpec
-from workbench.workspace import Run
 
 pytestmark = pytest.mark.slow
 

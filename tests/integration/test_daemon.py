@@ -39,7 +39,8 @@ from workbench.core.errors import (
     StageError,
     WorkbenchError,
 )
-from workbench.workspace import Run, Workspace
+from workbench.runs import Run
+from workbench.workspace import Workspace
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,8 @@ from workbench.catalog.artifacts import find_artifact
 from workbench.catalog.database import open_database
 from workbench.core.daemon_process import running_daemon
 from workbench.core.errors import DataError, ResourceError
-from workbench.workspace import Run, Workspace
+from workbench.runs import Run
+from workbench.workspace import Workspace
 
 NUM_PARTS = 15
 

@@ -12,8 +12,8 @@ from workbench_example_stages import CountSpec
 
 from workbench.cli.main import main
 from workbench.core.errors import SpecError
+from workbench.runs import Run
 from workbench.train.train import TrainSpec
-from workbench.workspace import Run
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from live_workspace import LiveWorkspace, wait_until
 from workbench_example_stages import SpreadSpec
 
 from workbench.core.errors import DataError
-from workbench.workspace import Run
+from workbench.runs import Run
 
 
 def diary_of(path: Path) -> list[tuple[int, int]]:

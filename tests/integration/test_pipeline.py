@@ -12,7 +12,7 @@ from live_workspace import LiveWorkspace, wait_until
 from workbench.core.errors import DataError, SpecError
 from workbench.pipeline.files import load_pipeline, sample_folder
 from workbench.pipeline.run import PipelineSpec
-from workbench.workspace import Run
+from workbench.runs import Run
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from killing import is_gone, kill_daemon
 from live_workspace import LiveWorkspace, StartWorkspace, diary_lines, wait_until
 from workbench_example_stages import CountSpec, WidthSpec
 
-from workbench.workspace import Run
+from workbench.runs import Run
 
 pytestmark = pytest.mark.slow
 

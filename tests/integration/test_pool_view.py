@@ -12,7 +12,7 @@ from live_workspace import LiveWorkspace, StartWorkspace, diary_lines, wait_unti
 from workbench_example_stages import CountSpec, NothingSpec, WidthSpec
 
 from workbench.core.errors import SpecError
-from workbench.workspace import Run
+from workbench.runs import Run
 
 
 def command(workspace: LiveWorkspace, *words: str) -> str:

@@ -17,8 +17,8 @@ from workbench_example_stages import ClimbSpec
 from workbench.core.artifact import Artifact
 from workbench.core.errors import DataError, SpecError
 from workbench.models.predictor import load_predictor
+from workbench.runs import Run
 from workbench.tune.options import TuneSpec
-from workbench.workspace import Run
 
 pytestmark = pytest.mark.slow
 

@@ -14,8 +14,8 @@ from workbench_example_stages import CountSpec
 
 from widgets.study import StudyView
 from workbench.core.errors import SpecError
+from workbench.runs import Run
 from workbench.tune.options import TuneSpec
-from workbench.workspace import Run
 
 pytestmark = pytest.mark.slow
 

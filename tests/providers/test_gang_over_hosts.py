@@ -14,8 +14,8 @@ from gangs import integrate_rows, ranks_of, remedies
 from live_workspace import LiveWorkspace, wait_until
 from other_hosts import OtherHosts
 
+from workbench.runs import Run
 from workbench.train.train import TrainSpec
-from workbench.workspace import Run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -17,7 +17,8 @@ import pytest
 from workbench.core.client import Client, FixedEndpoint
 from workbench.core.daemon_process import ENDPOINT_FILE, WorkspaceEndpoint, running_daemon
 from workbench.core.errors import DataError, ResourceError, error_from_json
-from workbench.workspace import Results, Workspace, default_root
+from workbench.runs import Results
+from workbench.workspace import Workspace, default_root
 
 # Status, body, and how soon to ask again; None: the connection is dropped without an answer.
 Answer = tuple[int, bytes] | tuple[int, bytes, str] | None

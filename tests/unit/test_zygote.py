@@ -250,3 +250,28 @@ def test_the_zygotes_of_attempts_and_ranks_can_fork(
     environment = {**settings.environment, "PYTHONPATH": _PATH}
     warm = replace(settings, warm=(*settings.warm, *used), environment=environment)
     assert json.loads(Child(connect(serve(warm)), "tell").told())["forked"]
+
+
+def test_who_waits_for_a_zygote_that_dies_before_it_answers_gets_the_next_one(
+    serve: Serve, connect: Connect
+) -> None:
+    door = serve(settings_of())
+    first = door.pid
+    assert first is not None
+    connect(door).receive()  # it has loaded
+    os.kill(first, signal.SIGSTOP)
+    waiting = connect(door)
+    door.attend()
+    assert door.pid == first, "one that lives is left alone"
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: door.pid is None, "it is dead")
+    door.attend()
+    assert door.pid not in (None, first)
+    waiting.receive()
+    assert waiting.zygote == door.pid
+    waiting.close()
+    connect(door).receive()  # nobody waits any more
+    os.kill(door.pid or 0, signal.SIGKILL)
+    wait_until(lambda: door.pid is None, "it is dead")
+    door.attend()
+    assert door.pid is None, "and nobody waits"

@@ -21,9 +21,10 @@ from workbench.core.sizes import format_bytes
 from workbench.core.spec import Spec
 from workbench.core.workers import recorded_workers
 from workbench.pipeline.user_stage import shown_stage
+from workbench.runs import Run
 from workbench.terminal.follow import describe, follow, progress_text
 from workbench.terminal.table import print_table
-from workbench.workspace import Run, Workspace, default_root
+from workbench.workspace import Workspace, default_root
 
 Command = Callable[[argparse.Namespace], int]
 

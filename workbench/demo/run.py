@@ -13,7 +13,8 @@ from workbench.core.errors import error_from_json
 from workbench.demo.page import write_demo_page
 from workbench.demo.story import Story, tell
 from workbench.pipeline.files import load_pipeline, read_parameters
-from workbench.workspace import Run, Workspace
+from workbench.runs import Run
+from workbench.workspace import Workspace
 
 _PIPELINE = "sentiment"
 

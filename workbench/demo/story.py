@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 
 from workbench.core.artifact import Artifact
 from workbench.data.records import partitions
+from workbench.runs import Run
 from workbench.serve.caller import Caller
-from workbench.workspace import Run, Workspace
+from workbench.workspace import Workspace
 
 _LIVE_REQUESTS = 50
 _KINDS = {"baseline": "TF-IDF + logistic regression", "prompt": "label sentences"}

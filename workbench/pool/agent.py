@@ -266,6 +266,8 @@ class Agent:
         self._memory.look({key.split("/")[0] for key in self._numbers.values()}, now)
         self._dask.look(self._widths, self._here)
         self._ensure_attempts()
+        for door in self._doors.values():
+            door.attend()
 
     # -- processes --------------------------------------------------------------------------------
 

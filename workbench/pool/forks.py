@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -56,6 +57,11 @@ class ZygoteDoor:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # an interrupt at the terminal is for the stage alone
             )  # fmt: skip
+
+    def attend(self) -> None:
+        """Start a zygote if somebody waits for one that has died before it could answer."""
+        if self.pid is None and select.select([self._door], [], [], 0)[0]:
+            self.ensure()
 
     def close(self) -> None:
         """End the zygote and its children."""
