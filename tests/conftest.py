@@ -134,6 +134,8 @@ def _start(
     environment.setenv("WORKBENCH_WORKSPACE", str(root))
     environment.setenv("WORKBENCH_SLOTS", str(slots))
     environment.setenv("OMP_NUM_THREADS", "1")
+    # Its processes take seconds to load; tests of it, the soak, tours and the demo have it.
+    environment.setenv("WORKBENCH_DASK", "none")
     for name, value in variables.items():
         environment.setenv(name, value)
     environment.delenv("WORKBENCH_PARENT_RUN", raising=False)

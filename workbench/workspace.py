@@ -132,7 +132,8 @@ class Workspace:
                     raise ResourceError(
                         f"The pool's Dask cluster did not come up in {timeout:g} s",
                         where=str(folder),
-                        next_step="Read the end of daemon.log in the workspace.",
+                        next_step="Read the end of daemon.log in the workspace; a daemon that was "
+                        "started with WORKBENCH_DASK=none has no cluster.",
                     ) from error
                 time.sleep(0.1)
 

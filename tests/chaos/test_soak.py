@@ -19,4 +19,8 @@ NUM_KILLS = int(os.environ.get("WORKBENCH_SOAK_KILLS") or 20)
 def test_nothing_is_lost_or_done_twice_whoever_dies(
     start_workspace: StartWorkspace, tmp_path: Path, chance: random.Random
 ) -> None:
-    print(soak(lambda: start_workspace(slots=2), tmp_path, NUM_RUNS, NUM_KILLS, chance).told())
+    found = soak(
+        lambda: start_workspace(slots=2, WORKBENCH_DASK="own"), tmp_path, NUM_RUNS, NUM_KILLS,
+        chance,
+    )  # fmt: skip
+    print(found.told())

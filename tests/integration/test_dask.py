@@ -44,7 +44,7 @@ def dask_process(own: LiveWorkspace, role: str) -> psutil.Process:
 def test_dask_knows_what_runs_hold_and_computes_beside_them(
     start_workspace: StartWorkspace, tmp_path: Path
 ) -> None:
-    own = start_workspace(slots=2)
+    own = start_workspace(slots=2, WORKBENCH_DASK="own")
     run = own.submit(CountSpec(parts=600, seconds=0.1, diary=str(tmp_path / "diary")), workers=2)
     with own.dask_client() as client:
         wait_until(lambda: held(client) == {f"run {run.run_id}/1": 2}, "both slots are held")
@@ -60,7 +60,7 @@ def test_dask_knows_what_runs_hold_and_computes_beside_them(
 def test_nobody_without_the_key_speaks_with_the_cluster(start_workspace: StartWorkspace) -> None:
     from distributed import Client
 
-    own = start_workspace(slots=1)
+    own = start_workspace(slots=1, WORKBENCH_DASK="own")
     with own.dask_client() as client:
         address = client.scheduler.address
         assert address.startswith("tls://127.0.0.1:")
@@ -77,7 +77,7 @@ def test_nobody_without_the_key_speaks_with_the_cluster(start_workspace: StartWo
 def test_what_dask_loses_no_run_notices(
     start_workspace: StartWorkspace, tmp_path: Path, role: str, number: signal.Signals
 ) -> None:
-    own = start_workspace(slots=1)
+    own = start_workspace(slots=1, WORKBENCH_DASK="own")
     diary = tmp_path / "diary"
     run = own.submit(CountSpec(parts=3_000, seconds=0.1, diary=str(diary)))
     victim = dask_process(own, role)
@@ -94,6 +94,17 @@ def test_what_dask_loses_no_run_notices(
 
 
 def test_a_cluster_that_does_not_come_up_in_time_is_told(start_workspace: StartWorkspace) -> None:
-    own = start_workspace(slots=1)
+    own = start_workspace(slots=1, WORKBENCH_DASK="own")
     with pytest.raises(ResourceError, match="did not come up in 0 s"):
         own.dask_client(timeout=0)
+
+
+def test_a_pool_without_a_dask_cluster_has_none_of_its_processes(
+    start_workspace: StartWorkspace, tmp_path: Path
+) -> None:
+    own = start_workspace(slots=1, WORKBENCH_DASK="none")
+    assert own.submit(CountSpec(tag="alone", parts=1)).wait(60).state == "succeeded"
+    assert not [p for p in own.processes() if "workbench.pool.dask_process" in p.cmdline()]
+    with pytest.raises(ResourceError, match="did not come up") as missed:
+        own.dask_client(timeout=0.2)
+    assert "WORKBENCH_DASK=none" in missed.value.next_step

@@ -46,7 +46,7 @@ class LocalPool(PoolSpec):
     def open(self, root: Path, agents: Agents) -> LocalHosts:
         """Return the provider for a workspace."""
         slots = wished_slots() if self.slots is None else parse_workers(self.slots)
-        return LocalHosts(root, agents, slots.least, slots.most // slots.least)
+        return LocalHosts(root, agents, slots.least, slots.most // slots.least, wished_dask())
 
 
 class LocalHosts:
@@ -227,3 +227,19 @@ def wished_slots() -> Workers:
             where="environment",
             next_step="Give a whole number of 1 or more, or a range such as 2..8.",
         ) from error
+
+
+def wished_dask() -> str:
+    """Return whose Dask cluster is beside the runs: ``WORKBENCH_DASK``, ``own`` or ``none``.
+
+    Raises:
+        ResourceError: the variable says something else.
+    """
+    wished = os.environ.get("WORKBENCH_DASK") or "own"
+    if wished not in ("own", "none"):
+        raise ResourceError(
+            f"WORKBENCH_DASK={wished!r} is neither own nor none",
+            where="environment",
+            next_step="Give none for a pool without a Dask cluster, or leave it out.",
+        )
+    return wished
