@@ -38,24 +38,24 @@ def test_a_killed_rank_costs_a_step_at_most(
 ) -> None:
     own = start_workspace(slots=2)
     integrate_rows(own, tmp_path)
-    run = own.submit(spec_of(checkpoint_seconds=3600, epochs=50, exact=True), workers=workers)
+    run = own.submit(spec_of(checkpoint_seconds=3600, epochs=80, exact=True), workers=workers)
     random.seed(workers)
-    for term in (1, 2, 3):
+    for term in (1, 2):
         pids = ranks_of(run, term, workers)
         known = len(losses(run))
-        wait_until(lambda known=known: len(losses(run)) > known + 20, "it trains on", 60)
+        wait_until(lambda known=known: len(losses(run)) > known + 10, "it trains on", 60)
         time.sleep(random.uniform(0.0, 0.2))
         with suppress(ProcessLookupError):
             os.kill(random.choice(pids), signal.SIGKILL)
-    ranks_of(run, 4, workers)
+    ranks_of(run, 3, workers)
     assert run.wait(180).state == "succeeded"
     told = losses(run)
     begun = resumed_at(run)
-    assert len(begun) == 3
+    assert len(begun) == 2
     if workers > 1:  # alone, a rank may die in the middle of an update, and nobody has the rest
         assert [step for step, _ in told] == list(range(len(told))), "each step once, in order"
-        assert 20 < begun[0] < begun[1] < begun[2]
-    calm = own.submit(spec_of(checkpoint_seconds=3000, epochs=50, exact=True), workers=2).wait(120)
+        assert 10 < begun[0] < begun[1]
+    calm = own.submit(spec_of(checkpoint_seconds=3000, epochs=80, exact=True), workers=2).wait(120)
     assert dict(losses(calm)) == dict(told)
     assert calm.outputs().model.version == run.outputs().model.version
 
