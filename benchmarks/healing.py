@@ -35,7 +35,7 @@ import psutil
 from benchmarks._figures import print_seconds
 from benchmarks._gangs import NUM_RANKS, Hung, await_sight
 from benchmarks._own_gang import OwnGangs, own_gangs
-from workbench.core.errors import Cause, WorkbenchError
+from workbench.core.errors import WorkbenchError
 from workbench.data.split.stage import SplitSpec
 from workbench.models.resolve import resolve_model
 from workbench.runs import Run
@@ -110,7 +110,7 @@ def _run_out_of_memory(ours: OwnGangs, times: int) -> None:
         )  # fmt: skip
         run = ours.workspace.submit(spec, workers=NUM_RANKS).wait()
         events = _events(run, 0)
-        failed = next(e for e in events if e["payload"].get("cause") == Cause.OUT_OF_MEMORY)
+        failed = next(e for e in events if "smaller pieces" in e["payload"].get("remedy", ""))
         step = next(e for e in events if e["payload"].get("name") == "loss")
         seconds.append(step["time"] - failed["time"])
         enough = spec.model_copy(update={"loss": hungry.set(limit_bytes=0)})

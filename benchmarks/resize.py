@@ -12,6 +12,7 @@ for what that takes.
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -59,6 +60,7 @@ def main(*, full: bool) -> None:
         for name, fact in (("save", "save_seconds"), ("ready", "ready_seconds"))
     }
     print_seconds(_BENCH, "gap", _gaps(events), **facts)
+    print({"disturbed": sorted(curve)[:3], "alone": sorted(alone)[:3]}, file=sys.stderr)
     apart = max(abs(value - alone[step]) for step, value in curve.items())
     print(json.dumps({"bench": _BENCH, "figure": "apart", "steps": len(curve), "ours": apart}))
     steps = [e["payload"]["step"] for e in events if e["payload"].get("name") == "loss"]

@@ -52,8 +52,14 @@ def ranks_of(run: Run, term: int, num: int = 2) -> list[int]:
                 pids.append(payload["pid"])
         return pids if run.record()["term"] == term else []
 
-    wait_until(lambda: len(told()) >= num, f"{num} ranks of attempt {term} train", 60)
-    return told()[-num:]
+    found: list[int] = []
+
+    def look() -> bool:
+        found[:] = told()
+        return len(found) >= num
+
+    wait_until(look, f"{num} ranks of attempt {term} train", 60)
+    return found[-num:]
 
 
 def remedies(run: Run) -> list[str]:

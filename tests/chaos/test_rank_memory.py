@@ -12,10 +12,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch  # noqa: TID253 (tensors in the memory of ranks)
 from gangs import integrate_rows, ranks_of
 from live_workspace import StartWorkspace, wait_until
 
+from workbench.core.errors import ResourceError
 from workbench.runs import Run
+from workbench.train.memory import Tensors, TrainingMemory
+from workbench.train.state import Place
 from workbench.train.train import TrainSpec
 
 pytestmark = pytest.mark.slow
@@ -60,7 +64,7 @@ def test_a_killed_rank_costs_a_step_at_most(
     assert calm.outputs().model.version == run.outputs().model.version
 
 
-def test_memory_is_given_back_when_a_run_is_over(
+def test_memory_is_handed_on_from_rank_to_rank_and_from_run_to_run(
     start_workspace: StartWorkspace, tmp_path: Path, spec_of: Callable[..., TrainSpec]
 ) -> None:
     own = start_workspace(slots=2)
@@ -74,7 +78,35 @@ def test_memory_is_given_back_when_a_run_is_over(
     wait_until(lambda: len(resumed_at(run)) == 1, "it goes on")
     assert num_memories(agent) == 2
     assert run.wait(120).state == "succeeded"
-    assert num_memories(agent) == 0
+    other = own.submit(spec_of(checkpoint_seconds=3600, epochs=2, seed=1), workers=2).wait(120)
+    assert num_memories(agent) == 2
+    assert [step for step, _ in losses(other)] == list(range(26)), "nothing of the one before"
+    calm = own.submit(spec_of(checkpoint_seconds=3000, epochs=2, seed=1), workers=2).wait(120)
+    assert calm.outputs().model.version == other.outputs().model.version
+
+
+def test_memory_of_a_rank_that_only_stands_still_is_copied() -> None:
+    first = TrainingMemory(os.memfd_create("first"))
+    values = Tensors(first).like(torch.arange(5.0))
+    values.copy_(torch.arange(5.0))
+    first.note_loss(0, 0.5)
+    first.close_update(Place(step=1))
+    assert not first.owner_is_gone, "this process lives"
+    second = Tensors(
+        TrainingMemory(os.memfd_create("second")), TrainingMemory(os.dup(first.descriptor))
+    )
+    assert second.like(values).tolist() == [0, 1, 2, 3, 4]
+    assert second.take_over() == (Place(step=1), [(0, 0.5)])
+    third = Tensors(
+        TrainingMemory(os.memfd_create("third")), TrainingMemory(os.dup(first.descriptor))
+    )
+    first.open_update()
+    with pytest.raises(ResourceError, match="changed while it was copied"):
+        third.take_over()
+
+
+def copied(name: str) -> TrainingMemory:
+    return TrainingMemory(os.memfd_create(name))
 
 
 def num_memories(agent: psutil.Process) -> int:

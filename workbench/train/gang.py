@@ -124,6 +124,7 @@ class Gang:
                     "threads": self._threads, "store": store,
                     "slot": self._run.slots[rank],
                     "memories": len(self._memories.descriptors(rank)),
+                    "as_it_is": self._memories.is_as_it_was(rank),
                 }
                 for rank in ranks
             ]

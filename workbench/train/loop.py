@@ -54,7 +54,7 @@ class Fit:
         elif job.resume_from:
             self._place = read_place(job.resume_from)
             read_shards(job.resume_from, self._strategy.held())
-        if self._memory is not None:
+        if self._memory is not None and self._memory.place != self._place:
             self._memory.close_update(self._place)
         self._first_step = self._place.step
         self._epoch_batches: tuple[int, list[batches.Rows]] = (-1, [])

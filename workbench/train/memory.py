@@ -12,6 +12,7 @@ import mmap
 import os
 from collections.abc import Iterable
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     import torch
 
 _EMPTY, _WHOLE, _TORN = 0, 1, 2
-_STATE, _PLACE_BYTES, _NUM_REPORTED = range(3)  # numbers at the beginning
+# Numbers at the beginning.
+_STATE, _PLACE_BYTES, _NUM_REPORTED, _OWNER, _OWNER_BORN = range(5)
 _PLACE = 128  # where the place is, as JSON
 _LOSSES = 4096  # where the losses are that may not be told yet: pairs of step and loss
 _MOST_LOSSES = 1024
@@ -72,6 +74,24 @@ class TrainingMemory:
         self._numbers[_PLACE_BYTES] = len(told)
         self._numbers[_STATE] = _WHOLE
 
+    def clear(self) -> None:
+        """Say that nothing of any use is in it."""
+        self._numbers[_STATE] = _EMPTY
+        self._numbers[_NUM_REPORTED] = 0
+        self._steps[:] = 0
+
+    # -- whose it is ------------------------------------------------------------------------------
+
+    def take(self) -> None:
+        """Note that this process works in it."""
+        self._numbers[_OWNER], self._numbers[_OWNER_BORN] = os.getpid(), _born(os.getpid())
+
+    @property
+    def owner_is_gone(self) -> bool:
+        """Whether the process that has worked in it is dead; one that was stopped may go on."""
+        owner = int(self._numbers[_OWNER])
+        return owner == 0 or _born(owner) != int(self._numbers[_OWNER_BORN])
+
     # -- what was told of it ----------------------------------------------------------------------
 
     def note_loss(self, step: int, loss: float) -> None:
@@ -81,8 +101,16 @@ class TrainingMemory:
 
     def note_reported(self, losses: Iterable[tuple[int, float]]) -> None:
         """Note which losses stand in the journal."""
-        for step, _ in losses:
-            self._numbers[_NUM_REPORTED] = max(self._numbers[_NUM_REPORTED], step + 1)
+        self.note_reported_until(max((step + 1 for step, _ in losses), default=0))
+
+    def note_reported_until(self, step: int) -> None:
+        """Note that the losses of all steps before one stand in the journal."""
+        self._numbers[_NUM_REPORTED] = max(self._numbers[_NUM_REPORTED], step)
+
+    @property
+    def num_reported(self) -> int:
+        """The number of steps whose losses stand in the journal."""
+        return int(self._numbers[_NUM_REPORTED])
 
     def untold_losses(self) -> list[tuple[int, float]]:
         """Return the losses, by step, that do not stand in the journal."""
@@ -108,16 +136,37 @@ class TrainingMemory:
         return np.frombuffer(self.block(4 * count), np.float32)
 
 
+def _born(pid: int) -> int:
+    """Return when a process began, in the kernel's ticks; 0 if there is none, or it is dead."""
+    try:
+        told = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return 0 if told[0] in "ZX" else int(told[19])
+
+
 class Tensors:
     """Where a rank takes the memory of its tensors from: what outlives it, if there is any."""
 
     def __init__(
-        self, memory: TrainingMemory | None = None, source: TrainingMemory | None = None
+        self,
+        memory: TrainingMemory | None = None,
+        source: TrainingMemory | None = None,
+        *,
+        as_it_is: bool = False,
     ) -> None:
-        """Take memory from ``memory``, filled with what is in ``source`` if that is given."""
+        """Take memory from ``memory``.
+
+        It is filled with what is in ``source`` if that is given; ``as_it_is``, what is there
+        already is the state of a rank that is dead.
+        """
         self.memory = memory
-        self._source = source
-        self._begun = source.place if source is not None else None
+        self._source = memory if as_it_is else source
+        self._begun = self._source.place if self._source is not None else None
+        if memory is not None:
+            if not as_it_is:
+                memory.clear()
+            memory.take()
 
     @property
     def are_filled(self) -> bool:
@@ -140,9 +189,11 @@ class Tensors:
                 next_step="Resume the run.",
                 cause=Cause.RANK_KILLED,
             )
-        for step, loss in losses:
-            self.memory.note_loss(step, loss)
-        self._source.close()
+        if self._source is not self.memory:
+            for step, loss in losses:
+                self.memory.note_loss(step, loss)
+            self.memory.note_reported_until(self._source.num_reported)
+            self._source.close()
         self._source = None  # its memory is free as soon as no rank holds it
         return place, losses
 
@@ -153,6 +204,8 @@ class Tensors:
         if self.memory is None:
             return torch.zeros_like(tensor, requires_grad=False)
         values = torch.from_numpy(self.memory.numbers(tensor.numel())).view(tensor.shape)
-        if self._source is not None:
+        if self._source is None:
+            values.zero_()
+        elif self._source is not self.memory:
             values.copy_(torch.from_numpy(self._source.numbers(tensor.numel())).view(tensor.shape))
         return values

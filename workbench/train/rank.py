@@ -32,6 +32,7 @@ class RankOrder(TypedDict):
     threads: int
     slot: str  # its GPU, if there are any
     memories: int  # how many it is given: its own, and an earlier rank's
+    as_it_is: bool  # its own holds what it goes on from
     store: str  # where the ranks of this attempt meet: a file, or ``tcp:ADDRESS:PORT``
 
 
@@ -47,7 +48,7 @@ def rank_process(order: RankOrder, descriptors: list[int], *, forked: bool) -> i
         leave_gpus()
     else:
         take_gpu(order["slot"])
-    from workbench.train.memory import TrainingMemory
+    from workbench.train.memory import Tensors, TrainingMemory
     from workbench.train.ranks import PeerLost, Ranks, Reporter
 
     reporter = Reporter(descriptors[0])
@@ -58,7 +59,7 @@ def rank_process(order: RankOrder, descriptors: list[int], *, forked: bool) -> i
         ranks = Ranks.join(
             order["rank"], order["world"], order["store"],
             None if memories else next(iter(meeting), None),
-            [TrainingMemory(memory) for memory in memories],
+            Tensors(*map(TrainingMemory, memories), as_it_is=order["as_it_is"]),
         )  # fmt: skip
         _work(order, ranks, reporter)
         ranks.leave()

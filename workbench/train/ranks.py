@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,7 +16,7 @@ import torch.distributed as dist  # noqa: TID253
 
 from workbench.pool.addresses import address_towards, interface_of
 from workbench.train.clock import PhaseClock
-from workbench.train.memory import Tensors, TrainingMemory
+from workbench.train.memory import Tensors
 
 # A rank that waits longer than this has lost its peers; the stage notices deaths at once.
 _MOST_SECONDS_APART = 600
@@ -45,13 +45,13 @@ class Ranks:
     @classmethod
     def join(
         cls, rank: int, world: int, store: str, meeting: int | None = None,
-        memories: Sequence[TrainingMemory] = (),
+        tensors: Tensors | None = None,
     ) -> Ranks:  # fmt: skip
         """Meet the other ranks of this attempt: where no other attempt meets.
 
         On one host that is a file, else rank 0's socket (``tcp:ADDRESS:PORT``, which it has open as
-        ``meeting``); the ranks then speak over the interface that leads there. ``memories`` are
-        what this rank trains in, and what an earlier one did; a rank on a GPU has no use for them.
+        ``meeting``); the ranks then speak over the interface that leads there. ``tensors`` are
+        in memory that outlives this rank; one on a GPU has no use for them.
         """
         if world > 1:
             dist.init_process_group(
@@ -61,7 +61,7 @@ class Ranks:
             )  # fmt: skip
         if torch.cuda.is_available():
             return cls(rank, world, PhaseClock(torch.cuda.synchronize))
-        return cls(rank, world, PhaseClock(None), Tensors(*memories))
+        return cls(rank, world, PhaseClock(None), tensors or Tensors())
 
     def leave(self) -> None:
         """Part from the others, all being done."""
