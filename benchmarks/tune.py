@@ -91,10 +91,11 @@ def _killed(workspace: Workspace, folder: Path) -> None:
     """Compare a search under kills with one that is left alone."""
     from benchmarks._own_gang import take_in
 
+    dataset = take_in(workspace, folder)
     spec = TuneSpec.parse({
         "stage": "train", "trials": 64, "at_once": 2, "pruner": "asha", "sampler": "random",
         "parameters": {
-            "dataset": take_in(workspace, folder), "validation": "records@latest",
+            "dataset": dataset, "validation": dataset,
             "model": "minilm", "epochs": 9, "max_tokens": 16, "batch_size": 16,
             "checkpoint_seconds": 1.0,
         },

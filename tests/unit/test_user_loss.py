@@ -14,6 +14,7 @@ import workbench as wb
 from workbench.core.artifact import Artifact
 from workbench.core.errors import SpecError, StageError
 from workbench.core.laws import FolderRun
+from workbench.train.rank import is_out_of_memory
 from workbench.train.train import TrainSpec
 from workbench.train.user_loss import UserLoss, loss
 
@@ -120,3 +121,14 @@ def test_a_loss_that_fails_is_named(
     with pytest.raises(StageError, match=said) as caught:
         trained(encoder, inputs, tmp_path, own)
     assert caught.value.where == f"loss {own.name}"
+
+
+@wb.loss
+def hungry(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return torch.empty(1 << 50)
+
+
+def test_too_little_memory_is_left_to_the_training_that_heals_from_it() -> None:
+    with pytest.raises(RuntimeError, match="memory") as raised:
+        hungry(torch.randn(2, 2), torch.tensor([0, 1]))
+    assert is_out_of_memory(raised.value)

@@ -117,9 +117,14 @@ def _work(order: RankOrder, ranks: object, reporter: object) -> None:
     {"fit": fit, "score": score}[order["kind"]](order["job"], ranks, reporter)  # type: ignore[arg-type]
 
 
-def _named(error: Exception, where: str) -> WorkbenchError:
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory was too little: torch raises plain RuntimeErrors."""
     is_told = isinstance(error, RuntimeError) and any(sign in str(error) for sign in _NO_MEMORY)
-    if is_told or isinstance(error, MemoryError):
+    return is_told or isinstance(error, MemoryError)
+
+
+def _named(error: Exception, where: str) -> WorkbenchError:
+    if is_out_of_memory(error):
         return out_of_memory(where, detail=traceback.format_exc())
     return error_from_exception(error, where=where)
 

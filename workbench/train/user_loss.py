@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.core.errors import SpecError, StageError
 from workbench.core.user_function import UserFunction
+from workbench.train.rank import is_out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -53,6 +54,8 @@ class UserLoss(UserFunction):
         try:
             each = function(logits, labels, **self.parameters)
         except Exception as error:
+            if is_out_of_memory(error):
+                raise  # which a training heals from
             raise self._failed(f"{type(error).__name__}: {error}") from error
         shape = tuple(getattr(each, "shape", ()))
         if shape != (len(labels),):
