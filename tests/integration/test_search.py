@@ -193,3 +193,21 @@ def test_the_training_of_a_classifier_is_tuned(
     assert made["study"].summary["macro_recall"] > 0.8
     assert made["study"].summary["best_parameters"]["learning_rate"] > 1e-4
     assert load_predictor(made["best_model"].path).labels == ["negative", "positive"]
+
+
+def test_a_search_may_be_killed_as_often_as_it_makes_progress(
+    fresh_workspace: LiveWorkspace,
+) -> None:
+    own = fresh_workspace
+    run = own.submit(spec_of(trials=8, parameters={"seconds": 0.3}, at_once=1, seed=4))
+
+    def num_over() -> int:
+        return sum(e["kind"] == "metric" for e in run.journal())
+
+    for number in range(6):
+        wait_until(lambda number=number: num_over() > number, "another trial has ended", 60)
+        for process in own.coordinators():
+            process.kill()
+    assert run.wait(120).state == "succeeded"
+    assert run.record()["term"] > 5
+    assert [row["state"] for row in rows_of(run.outputs()["study"])] == ["complete"] * 8

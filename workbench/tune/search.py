@@ -332,6 +332,8 @@ class Search:
         self._study.note_slot_seconds(trial.number, self._slot_seconds.get(trial.number, 0.0))
         del self._live[trial.number]
         self._num_over += 1
+        # Progress: how often a search may be killed counts anew from here.
+        self._run.checkpoint(f"trial-{trial.number:06d}", lambda _folder: None)
 
     def _end_resting(self) -> None:
         """Nobody works and nobody may begin: end who rests, but let somebody come to a result."""
