@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from benchmarks._data_sets import write_data_set
 from benchmarks._peers import peer_python
 from workbench.core.artifact import Artifact
 from workbench.core.laws import FolderRun
+from workbench.models.folder import CONFIG, TOKENIZER, TOKENIZER_CONFIG, read_json
 from workbench.pipeline.files import sample_folder
 from workbench.train.train import TrainSpec
 
@@ -105,3 +107,20 @@ def write_steps(folder: Path, steps: Sequence[np.ndarray[Any, Any]]) -> None:
     """Write down which rows each rank works on in each step: every other one of a batch."""
     told = [[step[rank::NUM_RANKS].tolist() for rank in range(NUM_RANKS)] for step in steps]
     (folder / "steps.json").write_text(json.dumps(told))
+
+
+def random_encoder(folder: Path, like: Path, *, layers: int, heads: int, width: int) -> Path:
+    """Write an encoder of some size, drawn at random, with a tokenizer that exists."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    known = read_json(like / CONFIG)
+    config = BertConfig(
+        vocab_size=known["vocab_size"], hidden_size=width, num_hidden_layers=layers,
+        num_attention_heads=heads, intermediate_size=4 * width,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    BertModel(config).save_pretrained(folder)
+    for name in (TOKENIZER, TOKENIZER_CONFIG):
+        shutil.copyfile(like / name, folder / name)
+    return folder

@@ -30,6 +30,7 @@ from benchmarks._trainings import (
     by_torchrun,
     labelled_texts,
     make_records,
+    random_encoder,
     train_here,
     write_steps,
 )
@@ -146,7 +147,7 @@ class _Bench:
 
     def memory(self) -> None:
         """Compare the largest memory of a rank."""
-        large = _large_encoder(self._folder / "large", self._model)
+        large = random_encoder(self._folder / "large", self._model, layers=12, heads=11, width=704)
         few = make_records(self._folder / "few", *_FEW)
         peaks = {}
         for name, workers, strategy in (("single", 1, "ddp"), ("fsdp", 2, "fsdp")):
@@ -162,27 +163,6 @@ class _Bench:
 
 
 _FEW = (["a short text", "another one"] * 16, ["yes", "no"] * 16)
-
-
-def _large_encoder(folder: Path, like: Path) -> Path:
-    """Write an encoder of 100 million parameters, drawn at random, with a tokenizer that exists."""
-    import shutil
-
-    import torch
-    from transformers import BertConfig, BertModel
-
-    from workbench.models.folder import TOKENIZER, read_json
-
-    known = read_json(like / "config.json")
-    config = BertConfig(
-        vocab_size=known["vocab_size"], hidden_size=704, num_hidden_layers=12,
-        num_attention_heads=11, intermediate_size=2816,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    BertModel(config).save_pretrained(folder)
-    for name in (TOKENIZER, "tokenizer_config.json"):
-        shutil.copyfile(like / name, folder / name)
-    return folder
 
 
 def _tell(spent: dict[str, list[float]]) -> None:

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,6 +27,9 @@ from typing import Any
 import psutil
 
 from benchmarks._figures import print_figure
+from benchmarks._trainings import random_encoder
+from workbench.core.errors import WorkbenchError
+from workbench.models.resolve import resolve_model
 from workbench.runs import Run
 from workbench.tune.options import TuneSpec
 from workbench.workspace import Workspace
@@ -92,11 +96,14 @@ def _killed(workspace: Workspace, folder: Path) -> None:
     from benchmarks._own_gang import take_in
 
     dataset = take_in(workspace, folder)
+    # A small one: trials that rest keep their checkpoints.
+    minilm = resolve_model("minilm", online=False)
+    model = random_encoder(folder / "encoder", minilm, layers=2, heads=2, width=64)
     spec = TuneSpec.parse({
         "stage": "train", "trials": 64, "at_once": 2, "pruner": "asha", "sampler": "random",
         "parameters": {
             "dataset": dataset, "validation": dataset,
-            "model": "minilm", "epochs": 9, "max_tokens": 16, "batch_size": 16,
+            "model": str(model), "epochs": 9, "max_tokens": 16, "batch_size": 16,
             "checkpoint_seconds": 1.0,
         },
         "space": {"learning_rate": None, "warmup_share": None}, "name": "calm",
@@ -105,11 +112,12 @@ def _killed(workspace: Workspace, folder: Path) -> None:
     run = workspace.submit(spec.model_copy(update={"name": "killed", "seed": 1}))
     dice = random.Random(0)
     killed: Counter[str] = Counter()
-    while killed.total() < _KILLS and run.record()["state"] != "succeeded":
+    while killed.total() < _KILLS and _state_of(run) != "succeeded":
         time.sleep(dice.uniform(0.3, 1.7) * calm / _KILLS)
         role = dice.choice(_ROLES)
         if victim := _player(workspace, role):
-            victim.kill()
+            with suppress(psutil.NoSuchProcess):
+                victim.kill()
             killed[role] += 1
     record = run.wait().record()
     rows = json.loads((run.outputs()["study"].path / "trials.json").read_text())
@@ -120,6 +128,14 @@ def _killed(workspace: Workspace, folder: Path) -> None:
             "peer": round(calm, 1), "peer_name": "the same search left alone", "unit": "s",
             "kills": killed.total(), "stuck": stuck, "trials": len(rows)}  # fmt: skip
     print(json.dumps(line), flush=True)
+
+
+def _state_of(run: Run) -> str:
+    """Return a run's state; unknown while a daemon that was killed has no successor yet."""
+    try:
+        return run.state
+    except WorkbenchError:
+        return "unknown"
 
 
 def _seconds_of(run: Run) -> float:

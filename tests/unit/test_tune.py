@@ -129,6 +129,23 @@ def goodness(values: dict[str, Any]) -> float:
     return float(-abs(values["epochs"] - 5) - 1000 * abs(values["learning_rate"] - 1e-4))
 
 
+@pytest.mark.parametrize("sampler", ["random", "tpe", "grid"])
+def test_a_trial_that_was_half_asked_for_when_its_search_was_killed_is_asked_for_again(
+    tmp_path: Path, sampler: str
+) -> None:
+    calm = open_study(tmp_path, sampler=sampler)
+    first = calm.values_of(calm.ask("r-search"))
+    (tmp_path / "killed").mkdir()
+    killed = open_study(tmp_path / "killed", sampler=sampler)
+    killed._study.ask()  # and then it was dead
+    again = open_study(tmp_path / "killed", sampler=sampler, trials=1)
+    assert again.has_more()
+    trial = again.ask("r-search")
+    assert (trial.number, again.values_of(trial)) == (0, first)
+    assert again.run_of(trial) == calm.run_of(calm.trials()[0])
+    assert not again.has_more()
+
+
 @pytest.mark.parametrize("sampler", ["random", "tpe", "gp", "cmaes", "nsga2", "grid"])
 def test_a_sampler_chooses_within_the_space_and_alike_after_a_restart(
     tmp_path: Path, sampler: str

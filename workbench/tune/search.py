@@ -79,7 +79,7 @@ class Search:
             self._slot_seconds[trial.number] = self._study.slot_seconds_of(trial)
             if trial.state.is_finished():
                 self._num_over += 1
-            else:
+            elif self._study.run_of(trial):  # else its values are chosen when its turn comes
                 self._join(trial.number, self._study.rests_at(trial.number))
         while True:
             self._run.stop_if_asked()

@@ -108,7 +108,7 @@ class Study:
     def has_more(self) -> bool:
         """Whether there is another set of values to try."""
         most = self._spec.trials if self._grid is None else min(self._spec.trials, len(self._grid))
-        return len(self.trials()) < most
+        return len(self.trials()) < most or bool(self._half_asked())
 
     def ask(self, search_id: str) -> FrozenTrial:
         """Choose the values of a new trial, and note them with the id of the run to come.
@@ -120,11 +120,12 @@ class Study:
         """
         from workbench.core.errors import SpecError
 
-        number = len(self.trials())
+        half_asked = self._half_asked()
+        number = half_asked[0] if half_asked else len(self.trials())
         with _quiet():
             self._study.sampler = self._sampler(number)
             for _ in range(_MOST_TRIES):
-                trial = self._study.ask()
+                trial = self._trial(half_asked.pop(0)) if half_asked else self._study.ask()
                 values = self._values(trial, number)
                 try:
                     self._space.to_spec(values)
@@ -144,6 +145,10 @@ class Study:
             trial.set_user_attr(_VALUES, json.dumps(values))
             trial.set_user_attr(_RUN, f"r-{hashlib.sha256(key.encode()).hexdigest()[:10]}")
         return self.trials()[trial.number]
+
+    def _half_asked(self) -> list[int]:
+        """Return the trials whose values a killed search was about to choose: they are finished."""
+        return [trial.number for trial in self.open_trials() if not self.run_of(trial)]
 
     # -- what is found ----------------------------------------------------------------------------
 
