@@ -98,12 +98,12 @@ def _killed(workspace: Workspace, folder: Path) -> None:
     dataset = take_in(workspace, folder)
     # A small one: trials that rest keep their checkpoints.
     minilm = resolve_model("minilm", online=False)
-    model = random_encoder(folder / "encoder", minilm, layers=2, heads=2, width=64)
+    model = random_encoder(folder / "encoder", minilm, layers=4, heads=4, width=128)
     spec = TuneSpec.parse({
         "stage": "train", "trials": 64, "at_once": 2, "pruner": "asha", "sampler": "random",
         "parameters": {
             "dataset": dataset, "validation": dataset,
-            "model": str(model), "epochs": 9, "max_tokens": 16, "batch_size": 16,
+            "model": str(model), "epochs": 27, "max_tokens": 16, "batch_size": 16,
             "checkpoint_seconds": 1.0,
         },
         "space": {"learning_rate": None, "warmup_share": None}, "name": "calm",

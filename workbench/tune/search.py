@@ -26,6 +26,7 @@ _WAIT_SECONDS = 1.0  # for news of trials; also the time in which a wish to paus
 _LESS_URGENT = -1  # than the search itself: what somebody else waits for goes first
 _MOST_FAILURES = 3  # at the beginning, before the search is given up
 _NUM_BRACKETS = 3
+_PROGRESS = "progress-"
 _OVER = ("succeeded", "failed", "cancelled")
 
 
@@ -218,6 +219,7 @@ class Search:
             self._ask("pause", trial)
             self._study.rest(trial.number, rung)
             trial.rests_at = rung
+            self._note_progress()
 
     def _climb(self, number: int, curve: dict[int, float]) -> int | None:
         """Note which rungs a trial has reached; return the last one that is new."""
@@ -332,8 +334,15 @@ class Search:
         self._study.note_slot_seconds(trial.number, self._slot_seconds.get(trial.number, 0.0))
         del self._live[trial.number]
         self._num_over += 1
-        # Progress: how often a search may be killed counts anew from here.
-        self._run.checkpoint(f"trial-{trial.number:06d}", lambda _folder: None)
+        self._note_progress()
+
+    def _note_progress(self) -> None:
+        """Note that the search got on: how often it may be killed counts anew from here."""
+        before = [key for key in self._run.checkpoints() if key.startswith(_PROGRESS)]
+        number = max((int(key.removeprefix(_PROGRESS)) for key in before), default=0) + 1
+        self._run.checkpoint(f"{_PROGRESS}{number}", lambda _folder: None)
+        for key in before:
+            self._run.forget_checkpoint(key)
 
     def _end_resting(self) -> None:
         """Nobody works and nobody may begin: end who rests, but let somebody come to a result."""
