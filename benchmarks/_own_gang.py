@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from benchmarks._data_sets import write_data_set
 from benchmarks._gangs import NUM_RANKS, await_sight
+from benchmarks._workspace import warm_workspace
 from workbench.core.workers import WorkersWish
 from workbench.data.integrate import IntegrateSpec
 from workbench.queue.states import TERMINAL
@@ -150,18 +149,10 @@ def _tells_loss(event: Event) -> bool:
 @contextmanager
 def own_gangs(folder: Path, model: Path) -> Iterator[OwnGangs]:
     """Start a workspace with a slot for each rank, and have it train once."""
-    os.environ["WORKBENCH_SLOTS"] = str(NUM_RANKS)
-    workspace = Workspace(folder / "workspace")
-    while workspace.status()["pool"] == "starting":
-        time.sleep(0.05)
-    daemon = psutil.Process(workspace.status()["pid"])
-    try:
+    with warm_workspace(folder, NUM_RANKS) as workspace:
         gangs = OwnGangs(workspace, take_in(workspace, folder), model)
         gangs.launch()  # nothing is warm before
         yield gangs
-    finally:
-        workspace.client.post("/shutdown")
-        daemon.wait(60)
 
 
 def take_in(workspace: Workspace, folder: Path) -> str:

@@ -20,15 +20,14 @@ import json
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 from benchmarks._figures import print_figure
+from benchmarks._workspace import warm_workspace
 from workbench.data.integrate import IntegrateSpec
 from workbench.models.predictor import load_predictor
 from workbench.runs import Run
@@ -50,21 +49,12 @@ def main(*, full: bool) -> None:
     if not _SETS.exists():
         print("SKIPPED: the real sets are not at hand (shared/data)", file=sys.stderr)
         return
-    os.environ["WORKBENCH_SLOTS"] = "2"
     only = os.environ.get("QUALITY", "")
-    with tempfile.TemporaryDirectory() as scratch:
-        workspace = Workspace(Path(scratch) / "workspace")
-        while workspace.status()["pool"] == "starting":
-            time.sleep(0.05)
-        daemon = psutil.Process(workspace.status()["pid"])
-        try:
-            if only in ("", "tweets"):
-                _tweets(workspace, Path(scratch))
-            if only in ("", "chinese"):
-                _chinese(workspace, Path(scratch), epochs=20 if full else 12)
-        finally:
-            workspace.client.post("/shutdown")
-            daemon.wait(60)
+    with tempfile.TemporaryDirectory() as scratch, warm_workspace(Path(scratch)) as workspace:
+        if only in ("", "tweets"):
+            _tweets(workspace, Path(scratch))
+        if only in ("", "chinese"):
+            _chinese(workspace, Path(scratch), epochs=20 if full else 12)
 
 
 def _tweets(workspace: Workspace, folder: Path) -> None:

@@ -12,18 +12,15 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import random
 import sys
 import tempfile
-import time
 from pathlib import Path
 from statistics import mean
 
-import psutil
-
 from benchmarks._figures import print_figure
 from benchmarks._trainings import emotion
+from benchmarks._workspace import warm_workspace
 from workbench.data.integrate import IntegrateSpec
 from workbench.tune.options import TuneSpec
 from workbench.tune.rungs import Rungs
@@ -43,17 +40,8 @@ def main(*, full: bool) -> None:
         print("SKIPPED: TweetEval is not at hand (shared/data/tweeteval)", file=sys.stderr)
         return
     points, rows = (48, 3000) if full else (24, 600)
-    os.environ["WORKBENCH_SLOTS"] = "2"
-    with tempfile.TemporaryDirectory() as scratch:
-        workspace = Workspace(Path(scratch) / "workspace")
-        while workspace.status()["pool"] == "starting":
-            time.sleep(0.05)
-        daemon = psutil.Process(workspace.status()["pid"])
-        try:
-            table = _table(workspace, Path(scratch), source, points, rows)
-        finally:
-            workspace.client.post("/shutdown")
-            daemon.wait(60)
+    with tempfile.TemporaryDirectory() as scratch, warm_workspace(Path(scratch)) as workspace:
+        table = _table(workspace, Path(scratch), source, points, rows)
     print(json.dumps(table), file=sys.stderr)
     for budget in (_EPOCHS * points // 4, _EPOCHS * points // 2):
         ours, peer = [], []

@@ -10,18 +10,16 @@ that of the mean of their weights.
 from __future__ import annotations
 
 import csv
-import os
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 from benchmarks._figures import print_figure
 from benchmarks._trainings import emotion
+from benchmarks._workspace import warm_workspace
 from workbench.data.integrate import IntegrateSpec
 from workbench.data.split.stage import SplitSpec
 from workbench.models.predictor import load_predictor
@@ -40,17 +38,8 @@ def main(*, full: bool) -> None:
     if source is None:
         print("SKIPPED: TweetEval is not at hand (shared/data/tweeteval)", file=sys.stderr)
         return
-    os.environ["WORKBENCH_SLOTS"] = "2"
-    with tempfile.TemporaryDirectory() as scratch:
-        workspace = Workspace(Path(scratch) / "workspace")
-        while workspace.status()["pool"] == "starting":
-            time.sleep(0.05)
-        daemon = psutil.Process(workspace.status()["pid"])
-        try:
-            _compare(workspace, Path(scratch), source, full=full)
-        finally:
-            workspace.client.post("/shutdown")
-            daemon.wait(60)
+    with tempfile.TemporaryDirectory() as scratch, warm_workspace(Path(scratch)) as workspace:
+        _compare(workspace, Path(scratch), source, full=full)
 
 
 def _compare(workspace: Workspace, folder: Path, source: Path, *, full: bool) -> None:

@@ -28,6 +28,7 @@ import psutil
 
 from benchmarks._figures import print_figure
 from benchmarks._trainings import random_encoder
+from benchmarks._workspace import warm_workspace
 from workbench.core.errors import WorkbenchError
 from workbench.models.resolve import resolve_model
 from workbench.runs import Run
@@ -36,7 +37,6 @@ from workbench.workspace import Workspace
 
 _BENCH = "tune"
 _PLUGIN = Path(__file__).parents[1] / "tests" / "plugin"
-_END_SECONDS = 60
 
 
 def main(*, full: bool) -> None:
@@ -46,18 +46,9 @@ def main(*, full: bool) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(
         filter(None, [str(_PLUGIN), os.environ.get("PYTHONPATH", "")])
     )
-    os.environ["WORKBENCH_SLOTS"] = "2"
-    with tempfile.TemporaryDirectory() as scratch:
-        workspace = Workspace(Path(scratch) / "workspace")
-        while workspace.status()["pool"] == "starting":
-            time.sleep(0.05)
-        daemon = psutil.Process(workspace.status()["pid"])
-        try:
-            _overhead(workspace, trials, rounds)
-            _killed(workspace, Path(scratch))
-        finally:
-            workspace.client.post("/shutdown")
-            daemon.wait(_END_SECONDS)
+    with tempfile.TemporaryDirectory() as scratch, warm_workspace(Path(scratch)) as workspace:
+        _overhead(workspace, trials, rounds)
+        _killed(workspace, Path(scratch))
 
 
 def _overhead(workspace: Workspace, trials: int, rounds: int) -> None:

@@ -59,6 +59,14 @@ def build_records(
     return seal(draft, folder / "artifacts")
 
 
+def build_inputs(folder: Path, num: int = 120) -> dict[str, Artifact]:
+    """Seal records to learn from, and others to judge by; by the references of their Specs."""
+    return {
+        "train@latest": build_records(folder, sentences(num), "train"),
+        "check@latest": build_records(folder, sentences(60, seed=1), "check"),
+    }
+
+
 def write_tokenizer(folder: Path, texts: Sequence[str]) -> int:
     """Train a WordPiece tokenizer on texts; return the size of its vocabulary."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers

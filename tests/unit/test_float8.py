@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch  # noqa: TID253 (the layers are tried as they are used)
-from tiny_training import build_records, sentences, write_encoder
+from tiny_training import build_inputs, write_encoder
 from torch import nn  # noqa: TID253
 
 from workbench.core.artifact import Artifact
@@ -54,11 +54,7 @@ def test_layers_of_other_sizes_stay_as_they_are_and_names_do_not_change() -> Non
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
-    folder = tmp_path_factory.mktemp("float8")
-    return {
-        "train@latest": build_records(folder, sentences(120), "train"),
-        "check@latest": build_records(folder, sentences(60, seed=1), "check"),
-    }
+    return build_inputs(tmp_path_factory.mktemp("float8"))
 
 
 def spec_for(folder: Path, **changes: Any) -> TrainSpec:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_training import Row, build_records, sentences, texts_of, write_encoder
+from tiny_training import Row, build_inputs, build_records, sentences, texts_of, write_encoder
 
 from workbench.core.artifact import Artifact
 from workbench.core.errors import (
@@ -42,10 +42,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def inputs(encoder: Path) -> Inputs:
-    return {
-        "train@latest": build_records(encoder.parent, sentences(200), "train"),
-        "check@latest": build_records(encoder.parent, sentences(60, seed=1), "check"),
-    }
+    return build_inputs(encoder.parent, 200)
 
 
 def spec_for(encoder: Path, **changes: Any) -> TrainSpec:

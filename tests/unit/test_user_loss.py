@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch  # noqa: TID253 (losses of a cell use it so)
-from tiny_training import build_records, sentences, write_encoder
+from tiny_training import build_inputs, write_encoder
 
 import workbench as wb
 from workbench.core.artifact import Artifact
@@ -39,10 +39,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def inputs(encoder: Path) -> Inputs:
-    return {
-        "train@latest": build_records(encoder.parent, sentences(120), "train"),
-        "check@latest": build_records(encoder.parent, sentences(60, seed=1), "check"),
-    }
+    return build_inputs(encoder.parent)
 
 
 def trained(

@@ -12,12 +12,12 @@ from data_sets import data_set
 import workbench as wb
 from workbench.core.artifact import Artifact
 from workbench.core.copy_as import as_command, as_papermill, as_python
-from workbench.core.errors import SpecError, StageError
+from workbench.core.errors import Cause, ResourceError, SpecError, StageError
 from workbench.core.laws import FolderRun, StageLaws
 from workbench.core.registry import load_stage, own_stage_names
 from workbench.core.spec import Spec
 from workbench.daemon.submission import cache_key
-from workbench.pipeline.user_stage import CellSpec
+from workbench.pipeline.user_stage import CellSpec, shown_stage, shown_values
 
 CUT = " ..."
 
@@ -136,6 +136,33 @@ def returns_numbers(run: wb.RunContext) -> Any:
 def test_a_failure_names_the_stage(function: Any, complaint: str, tmp_path: Path) -> None:
     with pytest.raises(StageError, match=complaint):
         FolderRun(tmp_path, {}).run(wb.stage(function)())
+
+
+def fills_the_disk(run: wb.RunContext) -> wb.Draft:
+    import errno
+
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_the_machine_lacks_is_not_blamed_on_the_cell(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match="disk is full") as raised:
+        FolderRun(tmp_path, {}).run(wb.stage(fills_the_disk)())
+    assert raised.value.cause == Cause.DISK_FULL
+
+
+def test_a_failure_shows_where_in_the_cell_it_was(tmp_path: Path) -> None:
+    with pytest.raises(StageError) as raised:
+        FolderRun(tmp_path, {}).run(wb.stage(breaks)())
+    assert 'raise ZeroDivisionError("by nothing")' in raised.value.detail
+
+
+def test_a_run_of_a_cell_s_stage_is_shown_under_its_name_with_its_parameters() -> None:
+    sent = shorten(dataset="comments", longest=7).submitted()
+    record = {"stage": "cell", "spec": sent.model_dump(mode="json")}
+    assert shown_stage(record) == "shorten"
+    assert shown_values(record) == {"dataset": "comments@latest", "longest": 7}
+    other = {"stage": "split", "spec": {"seed": 1}}
+    assert (shown_stage(other), shown_values(other)) == ("split", {"seed": 1})
 
 
 def test_a_package_s_stage_is_declared_as_before() -> None:

@@ -26,7 +26,13 @@ from pydantic import Field, create_model, model_validator
 
 from workbench.core.artifact import Draft
 from workbench.core.context import Outputs, RunContext
-from workbench.core.errors import SpecError, StageError, WorkbenchError
+from workbench.core.errors import (
+    ResourceError,
+    SpecError,
+    StageError,
+    WorkbenchError,
+    error_from_exception,
+)
 from workbench.core.presets import tell_watchers
 from workbench.core.registry import Stage, declare_own, own_stage_names
 from workbench.core.registry import stage as installed_stage
@@ -115,7 +121,10 @@ def cell(spec: CellSpec, run: RunContext) -> CellOutputs:
     except WorkbenchError:
         raise
     except Exception as error:
-        raise _failed(spec, f"{type(error).__name__}: {error}") from error
+        named = error_from_exception(error, where=f"stage {spec.function}")
+        if isinstance(named, ResourceError):  # what the machine lacks is not the cell's fault
+            raise named from error
+        raise _failed(spec, named.what, named.detail) from error
     return CellOutputs(made=_drafts(spec, made))
 
 
@@ -130,11 +139,12 @@ def _drafts(spec: CellSpec, made: Any) -> dict[str, Draft]:
     return {str(name): draft for name, draft in made.items()}
 
 
-def _failed(spec: CellSpec, how: str) -> StageError:
+def _failed(spec: CellSpec, how: str, detail: str = "") -> StageError:
     return StageError(
         f"The stage {spec.function} failed: {how}",
         where=f"stage {spec.function}",
         next_step="Return what run.save(kind, name) gave, filled; mend the cell and submit again.",
+        detail=detail,
     )
 
 

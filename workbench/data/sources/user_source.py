@@ -26,14 +26,12 @@ from typing import Annotated, Any, Literal, Self, overload
 
 from pydantic import Field, model_validator
 
-from workbench.core.errors import SpecError, StageError, WorkbenchError, nearest_name
+from workbench.core.errors import SpecError, StageError, WorkbenchError
 from workbench.core.presets import offer
 from workbench.core.spec import option
-from workbench.core.user_code import UserCode, capture
+from workbench.core.user_code import PlainValue, UserCode, capture, refuse_unknown
 from workbench.data.sources.jsonl import canonical
 from workbench.data.sources.source import ColumnSource, Rejected, SourceRow, raw_hash
-
-PlainValue = bool | int | float | str | None
 
 
 class UserSource(ColumnSource):
@@ -74,10 +72,7 @@ class UserSource(ColumnSource):
             SpecError: the function has no such parameter; the nearest is told.
         """
         known = _own_parameters(self._user_code().load())
-        for name in parameters:
-            if name not in known:
-                raise SpecError(f"{self.function} has no parameter {name!r}", where=self.function,
-                                next_step=nearest_name(name, known))  # fmt: skip
+        refuse_unknown(self.function, parameters, known)
         return self._changed(parameters={**self.parameters, **parameters})
 
     def named(self, name: str) -> UserSource:
