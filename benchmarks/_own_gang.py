@@ -155,9 +155,9 @@ def own_gangs(folder: Path, model: Path) -> Iterator[OwnGangs]:
         yield gangs
 
 
-def take_in(workspace: Workspace, folder: Path) -> str:
+def take_in(workspace: Workspace, folder: Path, num_records: int = _NUM_RECORDS) -> str:
     """Make a data set of the workspace; return its reference."""
-    rows = range(_NUM_RECORDS)
+    rows = range(num_records)
     labels = ["yes" if row % 2 else "no" for row in rows]
     records = write_data_set(folder / "records", [{
         "id": [f"row-{row}" for row in rows],

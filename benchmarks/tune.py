@@ -76,6 +76,7 @@ def _search(workspace: Workspace, trials: int, seed: int) -> float:
 
 
 _KILLS = 20
+_NUM_RECORDS = 800  # so that a search takes about two minutes: still a very short one
 _ROLES = (
     "wb-rank-", "wb-ranks-", "wb-attempt", "wb-coordinator", "wb-zygote", "wb-scheduler",
     "workbench.pool.agent", "workbench.daemon",
@@ -86,7 +87,7 @@ def _killed(workspace: Workspace, folder: Path) -> None:
     """Compare a search under kills with one that is left alone."""
     from benchmarks._own_gang import take_in
 
-    dataset = take_in(workspace, folder)
+    dataset = take_in(workspace, folder, _NUM_RECORDS)
     # A small one: trials that rest keep their checkpoints.
     minilm = resolve_model("minilm", online=False)
     model = random_encoder(folder / "encoder", minilm, layers=4, heads=4, width=128)
@@ -114,6 +115,9 @@ def _killed(workspace: Workspace, folder: Path) -> None:
     rows = json.loads((run.outputs()["study"].path / "trials.json").read_text())
     stuck = sum(row["state"] not in ("complete", "pruned") for row in rows)
     print(f"killed {dict(killed)}; {Counter(row['state'] for row in rows)}", file=sys.stderr)
+    for event in run.events():
+        if " failed: " in (told := str(event["payload"].get("message"))):
+            print(told, file=sys.stderr)
     assert record["state"] == "succeeded", record
     line = {"bench": _BENCH, "figure": "asha-kills", "ours": round(_seconds_of(run), 1),
             "peer": round(calm, 1), "peer_name": "the same search left alone", "unit": "s",

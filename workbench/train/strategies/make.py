@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from workbench.train.freed_memory import give_back_freed_memory
 from workbench.train.options import FitJob
 from workbench.train.ranks import Ranks
 from workbench.train.strategies.pipelined import Pipelined
@@ -17,6 +18,7 @@ def make_strategy(model: Any, job: FitJob, ranks: Ranks) -> Strategy:
     layout = job.layout
     if layout.kind == "ddp":
         return Replicated(model, job, ranks)
+    give_back_freed_memory()  # who spreads a model does so for want of memory
     if layout.kind == "pipeline":
         return Pipelined(model, job, ranks, num_stages=layout.ways)
     is_sharded = layout.kind in ("fsdp", "fsdp+tensor")
