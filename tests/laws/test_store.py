@@ -269,8 +269,8 @@ class QueueLaws(RuleBasedStateMachine):
             self.store.drop_checkpoint(run_id, run.term, key)
             run.checkpoints.pop(key, None)
 
-    @rule(target=artifacts, run_id=runs, number=st.integers(0, 2))
-    def commit(self, run_id: str, number: int) -> Any:
+    @rule(target=artifacts, run_id=runs, number=st.integers(0, 2), has_changed=st.booleans())
+    def commit(self, run_id: str, number: int, has_changed: bool) -> Any:
         run = self.model[run_id]
         artifact = self._artifact(f"{number:012x}", run_id)
         if run.state not in ACTIVE:
@@ -280,11 +280,12 @@ class QueueLaws(RuleBasedStateMachine):
                     self.store.commit(run_id, run.term, {"numbers": artifact})
             return multiple()
         artifact.path.mkdir(parents=True, exist_ok=True)
-        first = self.store.commit(run_id, run.term, {"numbers": artifact})
+        key_now = "of what it read now" if has_changed else ""
+        first = self.store.commit(run_id, run.term, {"numbers": artifact}, key_now)
         assert self.store.commit(run_id, run.term, {"numbers": artifact}) == first
         run.move(RunEvent.SUCCEED)
         run.outputs = {"numbers": artifact.reference}
-        if run.cache_key is not None:
+        if run.cache_key is not None and not has_changed:
             self.cache[run.cache_key] = run_id
         return artifact.version
 

@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 from kept_workspace import KeptWorkspace
 
+from workbench.catalog.trash import Trash
 from workbench.core.errors import DataError, SpecError
+from workbench.daemon import backup
 from workbench.daemon.backup import BACKUP_FILE, VanishedError, write_backup
 from workbench.daemon.restore import restore_backup
 from workbench.queue.states import RunEvent
@@ -99,6 +101,29 @@ def test_what_is_restored_is_what_was_saved_and_what_ran_waits(
     order = restored.runs.start("r5", ["0"])
     assert order["checkpoints"] == {"first": "first.1", "second": "second.1"}
     assert tree(restored.root / "runs") == tree(kept.root / "runs")
+    restored.close()
+
+
+def test_a_part_that_is_forgotten_while_it_is_copied_is_left_out_whole(
+    kept: KeptWorkspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(kept)
+    first = kept.root / "runs" / "r5" / "checkpoints" / "first.1"
+    (first / "more.bin").write_bytes(b"more")
+    copied: list[str] = []
+    add_file = backup._add_file
+
+    def leave_after_one(container: Any, contents: Any, name: str, file: Path) -> None:
+        add_file(container, contents, name, file)
+        copied.append(name)
+        if "first.1" in name:
+            Trash(kept.root / "trash").throw(first)()
+
+    monkeypatch.setattr(backup, "_add_file", leave_after_one)
+    back_up(kept, tmp_path / "saved")
+    assert sum("first.1" in name for name in copied) == 1, "it went after its first file"
+    restored = restore(tmp_path / "saved", tmp_path / "anew")
+    assert restored.runs.start("r5", ["0"])["checkpoints"] == {"second": "second.1"}
     restored.close()
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,14 +15,16 @@ from typing import Any
 
 import pytest
 
+from workbench.core import client as client_module
 from workbench.core.client import Client, FixedEndpoint
 from workbench.core.daemon_process import ENDPOINT_FILE, WorkspaceEndpoint, running_daemon
 from workbench.core.errors import DataError, ResourceError, error_from_json
 from workbench.runs import Results
 from workbench.workspace import Workspace, default_root
 
-# Status, body, and how soon to ask again; None: the connection is dropped without an answer.
-Answer = tuple[int, bytes] | tuple[int, bytes, str] | None
+# Status, body, and how soon to ask again; None: the connection is dropped without an answer, a
+# number: so many seconds later.
+Answer = tuple[int, bytes] | tuple[int, bytes, str] | float | None
 Requests = list[tuple[str, str, dict[str, str], bytes]]
 
 
@@ -40,7 +43,8 @@ class SmallServer:
                 body = self.rfile.read(length)
                 requests.append((self.command, self.path, dict(self.headers), body))
                 answer = answers.pop(0)
-                if answer is None:
+                if answer is None or isinstance(answer, float):
+                    time.sleep(answer or 0)
                     self.close_connection = True
                     return
                 self.send_response(answer[0])
@@ -262,3 +266,25 @@ def test_results_are_a_mapping_and_attributes() -> None:
     assert (dict(results), len(results), repr(results)) == ({}, 0, "Results()")
     with pytest.raises(AttributeError, match="There is no output 'model'"):
         _ = results.model
+
+
+@pytest.mark.parametrize("is_up", [True, False])
+def test_what_takes_long_is_waited_for_as_long_as_the_daemon_is_up(
+    monkeypatch: pytest.MonkeyPatch, is_up: bool
+) -> None:
+    monkeypatch.setattr(client_module, "_REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(client_module, "_ANSWER_SECONDS", 0.2)
+    status: Answer = (200, b"{}") if is_up else 1.0
+    server = SmallServer([1.0, status, 1.0, status, (200, b'{"run_id": "r"}')])
+    try:
+        client = Client(FixedEndpoint(server.url, "token"), patience_seconds=0.05)
+        if is_up:
+            assert client.post("/runs", {"spec": {}}) == {"run_id": "r"}
+            assert [path for _, path, _, _ in server.requests] == ["/runs", "/status"] * 2 + [
+                "/runs"
+            ]
+        else:
+            with pytest.raises(ResourceError, match="does not answer"):
+                client.post("/runs", {"spec": {}})
+    finally:
+        server.close()

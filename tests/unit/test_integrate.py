@@ -13,11 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from workbench.core.artifact import Artifact
-from workbench.core.errors import DataError, SpecError, WorkbenchError
+from workbench.core.errors import DataError, RunPaused, SpecError, WorkbenchError
 from workbench.core.laws import FolderRun
 from workbench.core.spec import Spec
 from workbench.data.integrate import IntegrateSpec, fingerprint
 from workbench.data.records import read_records
+from workbench.data.sources import files, text_files
+from workbench.data.sources.jsonl import JsonlSource
 from workbench.data.sources.source import raw_hash
 from workbench.data.sources.sql import SqlSource
 
@@ -461,8 +463,15 @@ def test_a_secret_that_is_not_set_is_told_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql://ann:hunter2@db/news", "mysql://db/news?user=ann&password=hunter2"]
-)
+    "url",
+    [
+        "postgresql://ann:hunter2@db/news", "mysql://db/news?user=ann&password=hunter2",
+        "postgresql://ann:hunter2/x@db/news", "postgresql://ann:a?hunter2@db/news",
+        "postgresql://ann:a#hunter2@db/news", "postgresql://:hunter2@db/news",
+        "postgresql://${env:NAME}:hunter2@db/news", "postgresql://ann:${env:NAME}hunter2@db/news",
+        "mssql+pyodbc:///?odbc_connect=DRIVER%3D%7BSQL%7D%3BUID%3Dann%3BPWD%3Dhunter2",
+    ],
+)  # fmt: skip
 def test_a_password_in_a_url_is_refused_and_not_repeated(tmp_path: Path, url: str) -> None:
     error = failure(tmp_path, kind="sql", url=url, table="t")
     assert_told(error, SpecError, "holds a password", "url", "${env:NAME}")
@@ -713,3 +722,70 @@ def test_what_is_said_of_a_whole_source_is_the_complaint_alone() -> None:
     assert caught.value.what == (
         "IntegrateSpec.sources.0.sql: a query must begin with SELECT or WITH: sources are only read"
     )
+
+
+def big_jsonl(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, bad: int | None = None
+) -> IntegrateSpec:
+    monkeypatch.setattr(files, "PART_BYTES", 1000)
+    monkeypatch.setattr(text_files, "PART_BYTES", 1000)
+    lines = [json.dumps({"text": f"text number {n} is no other"}) for n in range(200)]
+    if bad is not None:
+        lines[bad] = "{"
+    (folder / "big.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "small.jsonl").write_text('{"text": "alone"}\n')
+    source = {"kind": "jsonl", "name": "mine", "path": str(folder / "*.jsonl")}
+    return IntegrateSpec.parse({"sources": [source], "on_bad_row": "stop"})
+
+
+def test_a_file_that_was_mended_is_read_anew_when_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = big_jsonl(tmp_path, monkeypatch, bad=100)
+    run = FolderRun(tmp_path / "run", pause_after=2)
+    with pytest.raises(RunPaused):
+        run.run(spec)
+    path = tmp_path / "big.jsonl"
+    lines = path.read_text().splitlines()
+    del lines[100], lines[3]  # all that comes behind moves
+    path.write_text("\n".join(lines) + "\n")
+    made = FolderRun(tmp_path / "run").run(spec)["dataset"]
+    expected = [json.loads(line)["text"] for line in lines] + ["alone"]
+    assert read_records(made)["text"].to_pylist() == expected
+
+
+def test_what_was_read_of_files_that_stay_is_kept_when_another_one_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = big_jsonl(tmp_path, monkeypatch)
+    run = FolderRun(tmp_path / "run", pause_after=2)
+    with pytest.raises(RunPaused):
+        run.run(spec)
+    (tmp_path / "third.jsonl").write_text('{"text": "late"}\n')
+    again = FolderRun(tmp_path / "run")
+    before = set(again.checkpoints())
+    made = again.run(spec)["dataset"]
+    assert len(before & set(again.checkpoints())) == 2
+    assert read_records(made)["text"].to_pylist()[-2:] == ["alone", "late"]
+
+
+def test_a_file_that_changes_while_it_is_read_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "news.jsonl"
+    path.write_text('{"text": "one"}\n{"text": "two"}\n')
+    source = JsonlSource.parse({"kind": "jsonl", "name": "mine", "path": str(path)})
+    rows = source.read_part(source.parts()[0])
+    next(rows)
+    path.write_text('{"text": "one"}\n')
+    with pytest.raises(DataError, match=r"news.jsonl was changed while it was read"):
+        list(rows)
+
+
+def test_more_labels_than_a_row_can_name_are_kept_one_by_one(tmp_path: Path) -> None:
+    rows = "".join(f"text {n},label number {n:04d}\n" for n in range(400))
+    path = written(tmp_path / "many.csv", f"text,label\n{rows}")
+    source = {"kind": "csv", "name": "mine", "path": path, "label_column": "label"}
+    run = FolderRun(tmp_path / "run")
+    table = read_records(run.run(IntegrateSpec.parse({"sources": [source]}))["dataset"])
+    assert table["label"].to_pylist() == [f"label number {n:04d}" for n in range(400)]
+    assert table["label_scheme"].null_count == 400
+    assert any("400 labels" in str(facts.get("message")) for _, facts in run.events)

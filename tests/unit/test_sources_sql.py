@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,9 +16,10 @@ from workbench.core.errors import DataError, SpecError
 from workbench.core.laws import FolderRun
 from workbench.data.integrate import IntegrateSpec
 from workbench.data.records import read_records
-from workbench.data.sources.database import check_query
+from workbench.data.sources.database import Connector, check_query
 from workbench.data.sources.fetch import fetch_again
 from workbench.data.sources.laws import SourceLaws
+from workbench.data.sources.secrets import without_literal_secret
 from workbench.data.sources.sql import SqlSource
 
 
@@ -163,3 +165,27 @@ class TestSecretDatabase(SourceLaws):
         database(folder / "hunter2.db", "create table t (k text primary key, text text)",
                  [("a", "x"), ("b", "y")])  # fmt: skip
         return source(f"sqlite:///{folder}/${{env:SOURCE_LAW_SECRET}}.db", table="t")
+
+
+@pytest.mark.parametrize(
+    ("url", "login", "others"),
+    [
+        ("postgresql://ann:${env:PASSWORD}@db:5432/news", ("ann", "p/a@s:s?w#r%40d"), "db/news"),
+        (
+            "postgresql://${env:PASSWORD}:${env:NAME}@db/news",
+            ("p/a@s:s?w#r%40d", "news"),
+            "db/news",
+        ),
+        ("postgresql://ann@db/${env:NAME}", ("ann", None), "db/news"),
+        ("postgresql://db/${env:NAME}", (None, None), "db/news"),
+    ],
+)
+def test_a_password_may_hold_any_sign(
+    monkeypatch: pytest.MonkeyPatch, url: str, login: tuple[str | None, str | None], others: str
+) -> None:
+    monkeypatch.setenv("PASSWORD", "p/a@s:s?w#r%40d")
+    monkeypatch.setenv("NAME", "news")
+    assert without_literal_secret(url) == url
+    read = sqlalchemy.make_url(Connector(url, "here").url_now())
+    assert (read.username, read.password) == login
+    assert f"{read.host}/{read.database}" == others

@@ -10,9 +10,12 @@ import pytest
 from workbench_example_stages import NothingSpec
 
 from workbench.catalog.database import open_database
+from workbench.core import known_hashes
+from workbench.core.artifact import hash_file
 from workbench.core.errors import ResourceError, SpecError
+from workbench.core.known_hashes import hash_file_once
 from workbench.core.workers import Workers
-from workbench.daemon.submission import make_submission
+from workbench.daemon.submission import key_now, make_submission
 from workbench.queue.store import RunStore
 from workbench.workspace import Workspace
 
@@ -71,3 +74,50 @@ def test_a_submitter_of_another_version_is_refused_with_what_to_do(store: RunSto
         make_submission(store, asked(version="0.0.0"), num_slots=3)
     assert refused.value.next_step.startswith("workbench down")
     assert make_submission(store, asked(), num_slots=3).run_id == "r1", "a script may not say it"
+
+
+def test_a_run_whose_file_has_changed_since_does_not_answer_for_later_ones(
+    store: RunStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "news.csv"
+    path.write_text("text\none\n")
+    source = {"kind": "csv", "name": "news", "path": str(path)}
+    request = asked(stage="integrate", spec={"sources": [source]})
+    submission = make_submission(store, request, num_slots=1)
+    store.submit(submission)
+    assert key_now(store, "r1") == submission.cache_key
+    path.write_text("text\ntwo\n")
+    assert key_now(store, "r1") not in ("", submission.cache_key)
+    path.write_text("text\none\n")
+    assert key_now(store, "r1") == submission.cache_key
+    path.unlink()
+    assert key_now(store, "r1") == "none"
+
+
+def test_nothing_from_outside_leaves_the_key_as_it_was(store: RunStore) -> None:
+    store.submit(make_submission(store, asked(), num_slots=1))
+    assert key_now(store, "r1") == ""
+
+
+def test_a_file_is_hashed_again_only_if_it_was_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "news.csv"
+    path.write_text("one")
+    num_read: list[Path] = []
+
+    def counted(read: Path) -> str:
+        num_read.append(read)
+        return hash_file(read)
+
+    monkeypatch.setattr(known_hashes, "hash_file", counted)
+    monkeypatch.setattr(known_hashes, "_SETTLED_SECONDS", 0.0)
+    first = [hash_file_once(path) for _ in range(3)]
+    assert first == [hash_file(path)] * 3
+    assert len(num_read) == 1
+    path.write_text("two")
+    assert hash_file_once(path) == hash_file(path) != first[0]
+    monkeypatch.setattr(known_hashes, "_SETTLED_SECONDS", 60.0)
+    path.write_text("three")
+    assert [hash_file_once(path) for _ in range(2)] == [hash_file(path)] * 2
+    assert len(num_read) == 4, "what was touched a moment ago is not relied on"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
-from workbench.core.errors import ResourceError, error_from_json
+from workbench.core.errors import ResourceError, WorkbenchError, error_from_json
 from workbench.core.tls import client_context
 
 ADVICE = "See daemon.log in the workspace; then: workbench up"
@@ -142,6 +142,10 @@ class Client:
                 return self._send(method, path, payload)
             except (OSError, http.client.HTTPException) as error:
                 self._drop()
+                is_slow = isinstance(error, TimeoutError) and self._answer_seconds is None
+                if is_slow and self._is_up():
+                    deadline = None  # it is at work on it: who asks again waits for the same
+                    continue
                 # From the first failure on: a daemon that stands still is found out only then.
                 deadline = deadline or time.monotonic() + self._patience_seconds
                 if time.monotonic() >= deadline:
@@ -151,6 +155,15 @@ class Client:
                         next_step=self._endpoint.advice(),
                     ) from error
                 time.sleep(0.05)
+
+    def _is_up(self) -> bool:
+        """Whether a daemon answers, if not yet what it was asked."""
+        try:
+            self._send("GET", "/status", None)
+        except (OSError, http.client.HTTPException, WorkbenchError):
+            self._drop()
+            return False
+        return True
 
     def _send(self, method: str, path: str, payload: bytes | None) -> tuple[int, Any, float]:
         """Return status, answer, and after how many seconds to ask again (0: do not)."""

@@ -159,10 +159,12 @@ def _add_checkpoints(container: Container, contents: Contents, root: Path, snaps
     for run_id, folder in _read_rows(snapshot, "SELECT run_id, folder FROM checkpoints"):
         source = root / "runs" / run_id / "checkpoints" / folder
         name = f"runs/{run_id}/checkpoints/{folder}"
+        part = Contents()
         with suppress(FileNotFoundError):
             files = hash_files(source) if source.is_dir() else {}
             for file in files:
-                _add_file(container, contents, f"{name}/{file}", source / file)
+                _add_file(container, part, f"{name}/{file}", source / file)
+            contents.files |= part.files  # all of them, or the part is not there
 
 
 def _add_predictions(container: Container, contents: Contents, root: Path) -> None:

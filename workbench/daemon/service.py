@@ -33,7 +33,7 @@ from workbench.daemon.pool import Pool
 from workbench.daemon.pool_keeper import PoolKeeper
 from workbench.daemon.pool_view import PoolView
 from workbench.daemon.settings import Settings
-from workbench.daemon.submission import make_submission, read_inputs
+from workbench.daemon.submission import key_now, make_submission, read_inputs
 from workbench.dispatch.dispatcher import Dispatcher
 from workbench.pool.agents import Agents, Report
 from workbench.pool.holdings import Answer
@@ -170,7 +170,7 @@ class Service:
             ResourceError: the project's quota is used up; the run has failed, its parts are kept.
         """
         try:
-            run = self.store.commit(run_id, term, outputs)
+            run = self.store.commit(run_id, term, outputs, key_now(self.store, run_id))
         except ResourceError:
             self.keeping.drop_refused(list(outputs.values()))
             self.changed()

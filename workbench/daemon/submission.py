@@ -11,7 +11,7 @@ from workbench import __version__
 from workbench.catalog.artifacts import find_artifact
 from workbench.catalog.quotas import check_project
 from workbench.core.artifact import Artifact
-from workbench.core.errors import ResourceError, SpecError
+from workbench.core.errors import ResourceError, SpecError, WorkbenchError
 from workbench.core.registry import Stage, load_stage
 from workbench.core.spec import Spec
 from workbench.core.workers import DEFAULT_WORKERS, MOST_WORKERS, Workers, parse_workers
@@ -87,6 +87,22 @@ def cache_key(stage: Stage, spec: Spec) -> str | None:
         outside = fingerprint
     parts = [stage.name, stage.version, spec.canonical_json(), outside]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def key_now(store: RunStore, run_id: str) -> str:
+    """Return the cache key that a run would have if it were submitted now.
+
+    Empty where nothing from outside is part of it; not the one that it has where that has changed
+    since, or is gone: what the run has made must not answer for what it was asked.
+    """
+    run = store.run(run_id)
+    stage = load_stage(run["stage"])
+    if stage.fingerprint is None:
+        return ""
+    try:
+        return cache_key(stage, stage.spec.parse(run["spec"])) or "none"
+    except WorkbenchError:
+        return "none"
 
 
 def _of_use(wished: Workers, stage: Stage, spec: Spec) -> tuple[Workers, str]:

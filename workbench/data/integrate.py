@@ -27,6 +27,11 @@ from workbench.data.sources.source import CutSource, Part, Source
 __all__ = ["IntegrateOutputs", "IntegrateSpec", "fingerprint", "integrate", "source_kinds"]
 
 
+_PART = "source-"
+_PLAN = "plan.json"
+_LONGEST_SCHEME = 4_000  # characters of all labels of a data set, which stand in each labelled row
+
+
 class IntegrateSpec(Spec):
     """What to collect, from where, and what its labels mean here."""
 
@@ -90,6 +95,10 @@ def integrate(spec: IntegrateSpec, run: RunContext) -> IntegrateOutputs:
         {label for source in spec.sources for label in source.labels.values() if label}
         | {label for count in counts for label in count["labels"]}
     )
+    if len("|".join(labels)) > _LONGEST_SCHEME:
+        run.log(f"{len(labels)} labels are too many to be named in every row: their set is not "
+                "kept as a label scheme, each row has its own label")  # fmt: skip
+        labels = []
     _write(outputs.dataset, (folder / "records.parquet" for folder in folders), SCHEMA, run, labels)
     _write(
         outputs.rejected, (folder / "rejected.parquet" for folder in folders), REJECTED_SCHEMA, run
@@ -100,17 +109,33 @@ def integrate(spec: IntegrateSpec, run: RunContext) -> IntegrateOutputs:
 
 def _read_parts(spec: IntegrateSpec, run: RunContext) -> list[Path]:
     values = spec.model_dump(mode="json")
-    parts = {
-        f"source-{number:03d}-part-{at:05d}": {"spec": values, "source": number, "part": part}
-        for number, source in enumerate(spec.sources)
-        for at, part in enumerate(_parts_of(source))
-    }
+    parts = {}
+    for number, source in enumerate(spec.sources):
+        for name, part in _plan(source, number, run).items():
+            value = {"spec": values, "source": number, "part": part}
+            parts[f"{_PART}{number:03d}-{name}"] = value
+    for key in run.checkpoints():
+        if key.startswith(_PART) and key not in parts:  # of a file that is another one now
+            run.forget_checkpoint(key)
     return run.checkpoint_each(parts, _read_part, "parts")
 
 
-def _parts_of(source: Source) -> list[Part]:
-    """Return what of a source is read apart; a bound on records needs it to be one."""
-    return source.parts() if isinstance(source, CutSource) and not source.limit else [{}]
+def _plan(source: Source, number: int, run: RunContext) -> dict[str, Part]:
+    """Return what of a source is read apart, by a name under which it counts as read."""
+    if source.limit or not isinstance(source, CutSource):  # a bound needs it to be one
+        return {"whole": {}}
+    if getattr(source, "plans_anew", False):
+        return {
+            hashlib.sha256(json.dumps(part).encode()).hexdigest()[:12]: part
+            for part in source.parts()
+        }
+    list_parts = source.parts
+
+    def write(folder: Path) -> None:
+        (folder / _PLAN).write_text(json.dumps(list_parts()))
+
+    planned = json.loads((run.checkpoint(f"plan-{number:03d}", write) / _PLAN).read_text())
+    return {f"{at:05d}": part for at, part in enumerate(planned)}
 
 
 def _read_part(folder: Path, value: dict[str, Any]) -> None:
@@ -163,7 +188,7 @@ def _write(
 def _with_label_scheme(records: pa.Table, labels: list[str]) -> pa.Table:
     """Fill ``label_scheme`` of labelled records: all labels that sources name or hold."""
     scheme = pc.if_else(
-        pc.is_valid(records["label"]), "|".join(labels), pa.scalar(None, pa.string())
+        pc.is_valid(records["label"]), "|".join(labels) or None, pa.scalar(None, pa.string())
     )
     return records.set_column(SCHEMA.get_field_index("label_scheme"), "label_scheme", scheme)
 

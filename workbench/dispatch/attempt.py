@@ -95,7 +95,7 @@ def _end(run: RemoteRun, outcome: str, body: dict[str, Any]) -> str:
         run.close()
         run.tell(outcome, body)
         if outcome == "committed":
-            shutil.rmtree(run.folder, ignore_errors=True)
+            run.trash.throw(run.folder)()
     return outcome
 
 

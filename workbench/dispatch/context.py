@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from workbench.catalog.artifact_store import ArtifactStore, localised, open_artifact_store
+from workbench.catalog.trash import Trash
 from workbench.core.artifact import Artifact, Draft, flush_entry
 from workbench.core.client import RUN_PATIENCE_SECONDS, Client
 from workbench.core.context import HostFunction, PartWriter
@@ -47,6 +48,8 @@ class RemoteRun:
         self.num_shrinks: int = order["num_shrinks"]
         self.folder = Path(order["folder"])
         self.folder.mkdir(parents=True, exist_ok=True)
+        # What goes, goes at once: a backup that is made meanwhile shall not find half of it.
+        self.trash = Trash(Path(order["workspace"]) / "trash")
         self._workspace = Path(order["workspace"])
         # Not this process judges how long a daemon may be away, but the agent that started it.
         self.daemon_client = Client(
@@ -182,7 +185,7 @@ class RemoteRun:
         name = self._checkpoints.pop(key, None)
         if name is not None:
             self.daemon_client.delete(f"{self._route}/checkpoints/{quote(key, safe='')}")
-            shutil.rmtree(self._checkpoint_folder / name, ignore_errors=True)
+            self.trash.throw(self._checkpoint_folder / name)()
 
     # -- what a stage is asked --------------------------------------------------------------------
 

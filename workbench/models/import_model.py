@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from workbench.core.artifact import Draft, hash_file
+from workbench.core.artifact import Draft
 from workbench.core.context import Outputs, RunContext
 from workbench.core.errors import DataError, StageError
+from workbench.core.known_hashes import hash_file_once
 from workbench.core.registry import stage
 from workbench.core.spec import ArtifactName, ModelSource, Spec, option
 from workbench.models.folder import (
@@ -62,7 +63,7 @@ def _fingerprint(spec: ImportModelSpec) -> str | None:
     if file is None:
         return fingerprint_model(spec.model)
     like = fingerprint_model(spec.like or str(file.parent))
-    return None if like is None else f"{hash_file(file)} {like}"
+    return None if like is None else f"{hash_file_once(file)} {like}"
 
 
 @stage(title="Import a model", version=1, fingerprint=_fingerprint)

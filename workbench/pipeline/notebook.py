@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from workbench.core.artifact import Draft, hash_file
+from workbench.core.artifact import Draft
 from workbench.core.context import Outputs, RunContext
 from workbench.core.errors import (
     Cause,
@@ -17,6 +17,7 @@ from workbench.core.errors import (
     error_from_json,
     nearest_name,
 )
+from workbench.core.known_hashes import hash_file_once
 from workbench.core.registry import load_stage, stage, stage_names
 from workbench.core.spec import Spec, option
 from workbench.core.workers import DEFAULT_WORKERS, WorkersWish
@@ -78,7 +79,7 @@ def _fingerprint(spec: NotebookSpec) -> str | None:
         if outside is None:
             return None
         outside += f":{definition.version}"
-    return hashlib.sha256(f"{hash_file(spec.path())}:{outside}".encode()).hexdigest()
+    return hashlib.sha256(f"{hash_file_once(spec.path())}:{outside}".encode()).hexdigest()
 
 
 @stage(title="Notebook", coordinator=True, fingerprint=_fingerprint)

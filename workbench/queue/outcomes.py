@@ -31,9 +31,10 @@ class Outcomes:
         self._is_there = is_there
 
     def succeed(
-        self, connection: sa.Connection, row: Any, outputs: Mapping[str, Artifact]
-    ) -> dict[str, Any]:
-        """Record all outputs and the run's success.
+        self, connection: sa.Connection, row: Any, outputs: Mapping[str, Artifact], *,
+        remember: bool,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Record all outputs and the run's success; ``remember`` offers them to later runs.
 
         Raises:
             ResourceError: files were cleared away between sealing and this; the run goes on.
@@ -58,7 +59,8 @@ class Outcomes:
             outputs=json.dumps({"references": references, "kinds": kinds}),
             error=None,
         )
-        _remember(connection, row)
+        if remember:
+            _remember(connection, row)
         return record_of(get_row(connection, run_id))
 
     def answer_from_cache(

@@ -336,8 +336,13 @@ class RunStore:
                 )
             )
 
-    def commit(self, run_id: str, term: int, outputs: Mapping[str, Artifact]) -> dict[str, Any]:
+    def commit(
+        self, run_id: str, term: int, outputs: Mapping[str, Artifact], key_now: str = ""
+    ) -> dict[str, Any]:
         """Record all outputs and the run's success in one transaction: all of it or nothing.
+
+        The run answers for later ones of its cache key; where ``key_now`` is another one, what it
+        read from outside has changed since it was submitted, and it does not.
 
         Raises:
             ResourceError: the project's quota is used up (the run has failed, and keeps its
@@ -352,7 +357,8 @@ class RunStore:
             row = owned_row(connection, run_id, term)
             refused = quota_error(connection, row.project, outputs.values())
             if refused is None:
-                return self._outcomes.succeed(connection, row, outputs)
+                is_same = key_now in ("", row.cache_key)
+                return self._outcomes.succeed(connection, row, outputs, remember=is_same)
             fail_run(connection, row, refused)
         raise refused
 

@@ -7,15 +7,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from workbench.core.errors import Cause, DataError, WorkbenchError
 from workbench.core.paths import home_expanded
-from workbench.data.sources.secrets import look_up, masked
+from workbench.data.sources.secrets import REFERENCE, look_up, masked
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, CursorResult, Engine
 
 _SQLITE_FILE = re.compile(r"(sqlite(?:\+\w+)?:///)([^?]+)(\?.*)?")
+_LOGIN = re.compile(
+    rf"(?P<scheme>[\w+]+://)(?P<name>{REFERENCE.pattern}|[^:/@]*)"
+    rf"(?::(?P<password>{REFERENCE.pattern}|[^@]*))?@"
+)
 _READS = re.compile(r"\s*(select|with|values|table)\b", re.IGNORECASE)
 # What may hold a semicolon that ends no statement.
 _QUOTED = re.compile(
@@ -63,8 +68,19 @@ class Connector:
         self._url, self._place = url, place
 
     def url_now(self) -> str:
-        """Return the URL with its secrets looked up; never show it."""
-        return look_up(self._url, self._place)
+        """Return the URL with its secrets looked up; never show it.
+
+        What stands for a user's name or password may hold any sign, as it is.
+        """
+        login = _LOGIN.match(self._url)
+        if login is None:
+            return look_up(self._url, self._place)
+        name, password = (
+            quote(look_up(text, self._place), safe="") if REFERENCE.fullmatch(text) else text
+            for text in (login["name"], login["password"] or "")
+        )
+        rest = look_up(self._url[login.end() :], self._place)
+        return f"{login['scheme']}{name}{':' if password else ''}{password}@{rest}"
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal, Self
+from typing import IO, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
-from workbench.core.artifact import hash_file
 from workbench.core.errors import DataError, nearest_name
+from workbench.core.known_hashes import hash_file_once
 from workbench.core.spec import LocalPath, option
 from workbench.data.sources.locations import (
     MatchedFile,
@@ -49,6 +49,8 @@ FilePath = Annotated[
 
 class FileSource(SourceSpec):
     """The settings of every source that reads files; packed files are unpacked."""
+
+    plans_anew: ClassVar[bool] = True
 
     path: FilePath = option(
         title="File", group="Source",
@@ -131,13 +133,39 @@ class FileSource(SourceSpec):
                 else:
                     groups.append([piece])
                     sizes.append(size)
-        return [{"files": [list(file) for file in group]} for group in groups]
+        return [self.part_of(group) for group in groups]
+
+    def part_of(self, files: Sequence[MatchedFile]) -> Part:
+        """Return the part that consists of these files, as they are now."""
+        return {"files": list(map(list, files)), "states": list(map(self._state, files))}
 
     def read_part(self, part: Part) -> Iterator[SourceRow | Rejected]:
-        """Yield the rows of the files of one part."""
+        """Yield the rows of the files of one part.
+
+        Raises:
+            DataError: a file is not what it was when the parts were planned.
+        """
         narrowed = self.model_copy()
         narrowed._chosen = [_file_from_json(values) for values in part["files"]]
-        return narrowed.read()
+        yield from narrowed.read()
+        for file, state in zip(narrowed._chosen, part["states"], strict=True):
+            if state and self._state(file) != state:
+                raise DataError(
+                    f"{file.name} was changed while it was read",
+                    where=self.place(file.location),
+                    next_step="Resume the run when it stays as it is: what has changed is read "
+                    "anew.",
+                )
+
+    def _state(self, file: MatchedFile) -> str:
+        """Return what changes when a file on this machine does; cheap, unlike a hash."""
+        if is_url(file.location):
+            return ""  # each file there is an object of its own, which is replaced as a whole
+        try:
+            known = Path(file.location).stat()
+        except OSError:  # told when its turn comes
+            return "gone"
+        return f"{known.st_size} {known.st_mtime_ns}"
 
     def _pieces(self, file: MatchedFile) -> list[tuple[MatchedFile, int]]:
         try:
@@ -291,5 +319,5 @@ def hash_files(files: Sequence[tuple[str, Path]]) -> str:
     """Return one SHA-256 over names and contents."""
     total = hashlib.sha256()
     for name, path in files:
-        total.update(f"{name}\0{hash_file(path)}\n".encode())
+        total.update(f"{name}\0{hash_file_once(path)}\n".encode())
     return total.hexdigest()

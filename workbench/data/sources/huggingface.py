@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field
 
@@ -53,6 +53,8 @@ class _Found(NamedTuple):
 class HuggingfaceSource(ColumnSource):
     """A data set in the style of Hugging Face: a folder, or a name on the hub."""
 
+    plans_anew: ClassVar[bool] = True
+
     kind: Literal["huggingface"] = option(
         "huggingface", title="Kind", help="A folder or hub name of a data set.", group="Source"
     )  # fmt: skip
@@ -90,7 +92,12 @@ class HuggingfaceSource(ColumnSource):
                 labels = split.label_names or names_inside(file)
                 parts += [
                     {**part, "split": split.name, "name": name, "labels": labels}
-                    | ({"commit": found.commit.revision} if found.commit else {})
+                    | (
+                        # Whoever reads it has a copy of its own, of this very commit.
+                        {"commit": found.commit.revision, "states": [""] * len(part["files"])}
+                        if found.commit
+                        else {}
+                    )
                     for part in self._reader(name, file).parts()
                 ]
         return parts
@@ -108,7 +115,7 @@ class HuggingfaceSource(ColumnSource):
             files = part["files"]
         names = part["labels"].get(self.label_column, [])
         reader = self._reader(name, Path(files[0][0]))
-        for row in reader.read_part({"files": files}):
+        for row in reader.read_part({"files": files, "states": part["states"]}):
             known = row._replace(
                 position=f"{split}/{row.position}", provenance={**row.provenance, **place}
             )

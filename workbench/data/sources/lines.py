@@ -41,7 +41,10 @@ class LinesSource(TextFileSource):
 
     def parts(self) -> list[Part]:
         """Return groups of files or of lines; one part where labels stand in parallel."""
-        return [{"files": list(map(list, self.files()))}] if self.labels_path else super().parts()
+        if not self.labels_path:
+            return super().parts()
+        labels = hash_files([("labels", Path(self.labels_path))])
+        return [{**self.part_of(self.files()), "labels": labels}]
 
     def cut(self, file: MatchedFile) -> list[tuple[MatchedFile, int]]:
         """Return stretches of lines."""

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote
 
 from workbench.core.errors import DataError, SpecError
 
-_REFERENCE = re.compile(r"\$\{env:(\w+)\}")
+REFERENCE = re.compile(r"\$\{env:(\w+)\}")
+# Databases take any sign but @ into a password, web servers no slash: there a port may come first.
+_PASSWORD = re.compile(r"(?:https?://[^:/@]*:([^@/]*)|(?!https?://)[\w+.-]+://[^:/@]*:([^@]*))@")
 _SECRET_PARAMETERS = {
     "password", "passwd", "pwd", "token", "secret", "sslpassword", "key", "sig", "signature",
-    "access_token", "api_key", "apikey",
+    "access_token", "api_key", "apikey", "accountkey", "sharedaccesskey",
 }  # fmt: skip
+_BARE_REFERENCE = "${env}"  # without the signs that part a URL
+# A setting within a setting, as in odbc_connect=DRIVER=...;UID=...;PWD=...
+_INNER_SETTING = re.compile(r"(?:^|[;,\s])\s*(\w+)\s*=\s*([^;,\s]*)")
 
 
 def without_literal_secret(url: str) -> str:
@@ -21,13 +26,14 @@ def without_literal_secret(url: str) -> str:
     Raises:
         SpecError: it holds one; past pydantic, whose own message would repeat it.
     """
-    try:
-        parts = urlsplit(url)
-    except ValueError:  # no URL that could be read, such as a broken IPv6 host
-        return url
-    _, _, password = parts.netloc.rpartition("@")[0].partition(":")
-    secrets = [password, *(v for k, v in parse_qsl(parts.query) if k.lower() in _SECRET_PARAMETERS)]
-    if any(secret and not _REFERENCE.fullmatch(secret) for secret in secrets):
+    password = _PASSWORD.match(REFERENCE.sub(_BARE_REFERENCE, url))
+    settings = parse_qsl(url.partition("?")[2], keep_blank_values=True)
+    inner = [setting for _, value in settings for setting in _INNER_SETTING.findall(value)]
+    secrets = [
+        *(password.groups("") if password else ()),
+        *(value for name, value in [*settings, *inner] if name.lower() in _SECRET_PARAMETERS),
+    ]
+    if any(REFERENCE.sub("", secret).replace(_BARE_REFERENCE, "") for secret in secrets):
         raise SpecError(
             "The URL holds a password, and Specs are stored and shown",
             where="sources.url",
@@ -43,7 +49,7 @@ def only_references(values: dict[str, str]) -> dict[str, str]:
         SpecError: one is written out; it is not repeated.
     """
     for name, value in values.items():
-        if not _REFERENCE.fullmatch(value):
+        if not REFERENCE.fullmatch(value):
             raise SpecError(
                 f"The option {name!r} is written out, and Specs are stored and shown",
                 where=f"sources.storage_options.{name}",
@@ -65,12 +71,13 @@ def look_up(text: str, where: str) -> str:
                             where=where, next_step="Set it where workers run.")  # fmt: skip
         return os.environ[match[1]]
 
-    return _REFERENCE.sub(value, text)
+    return REFERENCE.sub(value, text)
 
 
 def masked(message: str, *texts: str) -> str:
     """Return the message with each secret that ``texts`` refer to replaced by its reference."""
-    for name in (name for text in texts for name in _REFERENCE.findall(text)):
-        if os.environ.get(name):
-            message = message.replace(os.environ[name], f"${{env:{name}}}")
+    for name in (name for text in texts for name in REFERENCE.findall(text)):
+        if value := os.environ.get(name):
+            for written in (value, quote(value, safe="")):
+                message = message.replace(written, f"${{env:{name}}}")
     return message

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, NamedTuple, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -74,7 +74,12 @@ class Source(Protocol):
 
 @runtime_checkable
 class CutSource(Source, Protocol):
-    """A source that can be read in parts; ``SourceSpec`` is one, of a single part."""
+    """A source that can be read in parts; ``SourceSpec`` is one, of a single part.
+
+    A run asks for the parts once and keeps to them, however often it is resumed. Where a source
+    ``plans_anew``, it asks each time, and what it has read of equal parts counts: there a part says
+    by itself whether it is still what it was.
+    """
 
     def parts(self) -> list[Part]:
         """Return what can be read apart from the rest, in order."""
@@ -87,6 +92,8 @@ class CutSource(Source, Protocol):
 
 class SourceSpec(Spec):
     """The settings that every kind of source shares."""
+
+    plans_anew: ClassVar[bool] = False
 
     kind: str = option(title="Kind", help="What sort of source this is.", group="Source")
     name: ArtifactName = option(
