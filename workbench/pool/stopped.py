@@ -37,10 +37,23 @@ def descendants(pid: int) -> list[int]:
     return [*found, *(below for child in found for below in descendants(child))]
 
 
+def is_held(pid: int) -> bool:
+    """Whether a debugger holds a process."""
+    import psutil
+
+    return _has_status(pid, psutil.STATUS_TRACING_STOP)
+
+
 def _is_stopped(pid: int) -> bool:
     import psutil
 
+    return _has_status(pid, psutil.STATUS_STOPPED)
+
+
+def _has_status(pid: int, status: str) -> bool:
+    import psutil
+
     try:
-        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+        return bool(psutil.Process(pid).status() == status)
     except psutil.Error:
         return False

@@ -20,11 +20,17 @@ class PhaseClock:
     """Adds up seconds by phase; what is in none is ``other``.
 
     A GPU works on while the processor goes ahead: ``settle`` waits for it at each change of phase.
+    ``beat`` is told of each.
     """
 
-    def __init__(self, settle: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        settle: Callable[[], None] | None = None,
+        beat: Callable[[Phase], None] | None = None,
+    ) -> None:
         self.seconds: dict[Phase, float] = dict.fromkeys(PHASES, 0.0)
         self._settle = settle
+        self._beat = beat
         self._phase: Phase = "other"
         self._since = time.perf_counter()
 
@@ -48,4 +54,6 @@ class PhaseClock:
         now = time.perf_counter()
         self.seconds[self._phase] += now - self._since
         self._since, outer, self._phase = now, self._phase, phase
+        if self._beat is not None:
+            self._beat(phase)
         return outer

@@ -124,9 +124,9 @@ class Gang:
                     "threads": self._threads, "store": store,
                     "slot": self._run.slots[rank],
                     "memories": len(self._memories.descriptors(rank)),
-                    "as_it_is": self._memories.is_as_it_was(rank),
+                    "as_it_is": self._memories.is_as_it_was(rank), "place": place,
                 }
-                for rank in ranks
+                for place, rank in enumerate(ranks)
             ]
             for host, ranks in by_host.items()
         }  # fmt: skip
@@ -141,12 +141,15 @@ class Gang:
         """Note a message of a host.
 
         Raises:
-            ResourceError: the host can tell no more of its ranks, or one of them stands still.
+            ResourceError: the host can tell no more of its ranks, or one of them was stopped, or
+                gets nowhere.
         """
         if "lost" in message:
             raise _lost(message["lost"])
         if "stopped" in message:
             raise _stopped(message["of"], message["stopped"])
+        if "stalled" in message:
+            raise _stalled(message)
         rank = message["rank"]
         if "exited" in message:
             self._statuses[rank] = message
@@ -212,5 +215,17 @@ def _stopped(name: str, pid: int) -> ResourceError:
         f"{name[0].upper()}{name[1:]} stands still: somebody stopped it",
         where=f"{name}, process {pid}",
         next_step="Resume the run: it goes on from its last checkpoint.",
+        cause=Cause.STALLED,
+    )
+
+
+def _stalled(message: Message) -> ResourceError:
+    rank, phase = message["stalled"], message["phase"]
+    return ResourceError(
+        f"Rank {rank} has got nowhere for {message['seconds']} s",
+        where=f"rank {rank}, {phase}",
+        next_step="The detail says in which line it was. If it is in a loss or model of your own, "
+        "mend that; else resume the run: it goes on from its last checkpoint.",
+        detail=message["log"],
         cause=Cause.STALLED,
     )

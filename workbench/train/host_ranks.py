@@ -3,7 +3,8 @@
 What a host tells of its ranks are messages, plain values: ``{"rank": n, "told": event}`` for what
 the rank itself says, ``{"rank": n, "silent": true}`` once it says no more, ``{"rank": n, "exited":
 status, "log": its end, "oom": whether the kernel killed for memory}``, ``{"stopped": process, "of":
-its name}`` for one that stands still, and ``{"lost": why}`` when the host can tell no more.
+its name}`` for one that was stopped, ``{"stalled": rank, "seconds": for how long, "phase": where,
+"log": its end}`` for one that gets nowhere, and ``{"lost": why}`` when the host can tell no more.
 """
 
 from __future__ import annotations
@@ -16,17 +17,19 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from workbench.models.folder import read_json
 from workbench.pool.forks import Forks, ZygoteGone, zygote_at_hand
 from workbench.pool.process import thread_variables
-from workbench.pool.stopped import StoppedProcesses
+from workbench.pool.stopped import StoppedProcesses, is_held
 from workbench.pool.zygote import ZygoteSettings
 from workbench.train.memories import RankMemories
-from workbench.train.rank import RankOrder
+from workbench.train.pulse import Pulses, Stall
+from workbench.train.rank import TELL_WHERE, RankOrder
 
 Message = dict[str, Any]
 
@@ -77,6 +80,8 @@ class RanksHere:
             ZygoteGone: they cannot be started.
         """
         self._orders = {order["rank"]: order for order in orders}
+        self._pulses = Pulses(list(self._orders), first_only=_is_compiled(self._orders))
+        self._stalls: list[Stall] = []  # that were seen, and shall say first where they are
         self._oom_kills = _num_oom_kills()
         threads = next(iter(self._orders.values()))["threads"]
         self._forks = Forks(zygote_at_hand(rank_zygote(threads)))
@@ -107,7 +112,11 @@ class RanksHere:
         found: list[Message] = []
         for key, _ in self._selector.select(0):
             found += self._hear_zygote() if key.data is None else self._hear_rank(key.data)
-        return found + self._look_for_stopped()
+        now = time.monotonic()
+        if now - self._looked_at < _LOOK_SECONDS:
+            return found
+        self._looked_at = now
+        return [*found, *self._look_for_stopped(), *self._look_for_stalled(now)]
 
     def kill(self) -> None:
         """Have all ranks ended that still run."""
@@ -129,6 +138,7 @@ class RanksHere:
         for pipe in self._pipes.values():
             os.close(pipe)
         self._pipes.clear()
+        self._pulses.close()
         self._forks.close()
 
     def _start(self, order: RankOrder, extra: list[int]) -> None:
@@ -137,7 +147,8 @@ class RanksHere:
         try:
             self._forks.start(
                 rank, "workbench.train.rank:rank_process", order,
-                name=f"wb-rank-{rank}", log=_log_of(order), descriptors=[write, *extra],
+                name=f"wb-rank-{rank}", log=_log_of(order),
+                descriptors=[write, self._pulses.descriptor, *extra],
             )  # fmt: skip
         finally:
             os.close(write)
@@ -175,15 +186,31 @@ class RanksHere:
         return [{"rank": rank, "told": event} for event in events]
 
     def _look_for_stopped(self) -> list[Message]:
-        """See that no process stands still: the others would wait for it for minutes."""
-        now = time.monotonic()
-        if now - self._looked_at < _LOOK_SECONDS:
-            return []
-        self._looked_at = now
+        """See that nobody has stopped a process: the others would wait for it for minutes."""
         places = {pid: f"rank {rank}" for rank, pid in self._pids.items() if rank in self._running}
         if self._forks.zygote is not None:
             places[self._forks.zygote] = "the process that starts ranks"
         return [{"stopped": pid, "of": places[pid]} for pid in self._stopped.look(places)]
+
+    def _look_for_stalled(self, now: float) -> list[Message]:
+        """See that the ranks get on; one that does not has told where it is by the next look."""
+        told = [
+            {
+                "stalled": stall.rank, "seconds": round(stall.seconds), "phase": stall.phase,
+                "log": _end_of(_log_of(self._orders[stall.rank])),
+            }
+            for stall in self._stalls
+        ]  # fmt: skip
+        at_work = [rank for rank in self._pids if rank in self._running]
+        self._stalls = self._pulses.look(now, at_work) if not told else []
+        for stall in list(self._stalls):
+            if is_held(self._pids[stall.rank]):  # by a debugger
+                self._pulses.excuse(now, stall.rank)
+                self._stalls.remove(stall)
+            else:
+                with suppress(ProcessLookupError):
+                    os.kill(self._pids[stall.rank], TELL_WHERE)
+        return told
 
 
 class RanksElsewhere:
@@ -327,6 +354,12 @@ def _environment(threads: int) -> dict[str, str]:
         "MALLOC_TOP_PAD_": str(64 << 20),
         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
     }
+
+
+def _is_compiled(orders: Mapping[int, RankOrder]) -> bool:
+    """Whether the ranks compile their model: any new shape of its inputs may take minutes then."""
+    job = read_json(Path(next(iter(orders.values()))["job"]))
+    return bool(job.get("options", {}).get("compile"))
 
 
 def _log_of(order: RankOrder) -> Path:

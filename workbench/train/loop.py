@@ -93,6 +93,8 @@ class Fit:
                 return self._finish()
             wishes = self._step()
             self._place.step += 1
+            if self._ranks.pulse is not None:
+                self._ranks.pulse.end_step()
             if self._memory is not None:
                 self._memory.close_update(self._place)
             if wishes.stop:

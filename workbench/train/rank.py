@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from workbench.core.errors import Cause, ResourceError, WorkbenchError, error_fr
 from workbench.models.folder import read_json
 from workbench.pool.gpus import leave_gpus, take_gpu
 
+TELL_WHERE = signal.SIGUSR1  # has a rank write what each of its threads is doing
 _NO_MEMORY = (
     "CUDA out of memory",
     "can't allocate memory",
@@ -33,33 +35,39 @@ class RankOrder(TypedDict):
     slot: str  # its GPU, if there are any
     memories: int  # how many it is given: its own, and an earlier rank's
     as_it_is: bool  # its own holds what it goes on from
+    place: int  # of its pulse, among those of its host
     store: str  # where the ranks of this attempt meet: a file, or ``tcp:ADDRESS:PORT``
 
 
 def rank_process(order: RankOrder, descriptors: list[int], *, forked: bool) -> int:
     """Do a rank's work and report over the first descriptor; return the exit status.
 
-    Rank 0 of a gang on several hosts gets, as the second, the socket at which all of them meet;
-    ranks of a gang on one host the memory in which they train, and that of an earlier rank.
+    Over the second it shows that it gets on. Rank 0 of a gang on several hosts gets, as the third,
+    the socket at which all of them meet; ranks of a gang on one host the memory in which they
+    train, and that of an earlier rank.
     """
     faulthandler.enable()
+    faulthandler.register(TELL_WHERE)  # into its log
     options = read_json(Path(order["job"])).get("options", {})  # a teacher's answers have none
     if options.get("device") == "cpu":
         leave_gpus()
     else:
         take_gpu(order["slot"])
     from workbench.train.memory import Tensors, TrainingMemory
+    from workbench.train.pulse import Pulse
     from workbench.train.ranks import PeerLost, Ranks, Reporter
 
     reporter = Reporter(descriptors[0])
+    pulse = Pulse(descriptors[1], order["place"])
     reporter.tell("started", pid=os.getpid(), forked=forked)
     try:
         _check_device(order["slot"], options)
-        memories, meeting = descriptors[1 : 1 + order["memories"]], descriptors[1:]
+        memories, meeting = descriptors[2 : 2 + order["memories"]], descriptors[2:]
         ranks = Ranks.join(
             order["rank"], order["world"], order["store"],
             None if memories else next(iter(meeting), None),
             Tensors(*map(TrainingMemory, memories), as_it_is=order["as_it_is"]),
+            pulse,
         )  # fmt: skip
         _work(order, ranks, reporter)
         ranks.leave()

@@ -17,6 +17,7 @@ import torch.distributed as dist  # noqa: TID253
 from workbench.pool.addresses import address_towards, interface_of
 from workbench.train.clock import PhaseClock
 from workbench.train.memory import Tensors
+from workbench.train.pulse import Pulse
 
 # A rank that waits longer than this has lost its peers; the stage notices deaths at once.
 _MOST_SECONDS_APART = 600
@@ -36,6 +37,7 @@ class Ranks:
     world: int
     clock: PhaseClock = field(default_factory=PhaseClock)
     tensors: Tensors = field(default_factory=Tensors)
+    pulse: Pulse | None = None
 
     @property
     def device(self) -> torch.device:
@@ -45,13 +47,14 @@ class Ranks:
     @classmethod
     def join(
         cls, rank: int, world: int, store: str, meeting: int | None = None,
-        tensors: Tensors | None = None,
+        tensors: Tensors | None = None, pulse: Pulse | None = None,
     ) -> Ranks:  # fmt: skip
         """Meet the other ranks of this attempt: where no other attempt meets.
 
         On one host that is a file, else rank 0's socket (``tcp:ADDRESS:PORT``, which it has open as
         ``meeting``); the ranks then speak over the interface that leads there. ``tensors`` are
-        in memory that outlives this rank; one on a GPU has no use for them.
+        in memory that outlives this rank; one on a GPU has no use for them. ``pulse`` shows that
+        this rank gets on.
         """
         if world > 1:
             dist.init_process_group(
@@ -59,9 +62,10 @@ class Ranks:
                 rank=rank, world_size=world,
                 timeout=timedelta(seconds=_MOST_SECONDS_APART),
             )  # fmt: skip
+        beat = None if pulse is None else pulse.beat
         if torch.cuda.is_available():
-            return cls(rank, world, PhaseClock(torch.cuda.synchronize))
-        return cls(rank, world, PhaseClock(None), tensors or Tensors())
+            return cls(rank, world, PhaseClock(torch.cuda.synchronize, beat), pulse=pulse)
+        return cls(rank, world, PhaseClock(None, beat), tensors or Tensors(), pulse)
 
     def leave(self) -> None:
         """Part from the others, all being done."""

@@ -34,14 +34,15 @@ def score(job_file: str, ranks: Ranks, reporter: Reporter) -> None:
     for shard in range(ranks.rank, num_shards, ranks.world):
         folder = job.target / f"shard-{shard:06d}"
         numbers = np.arange(shard * SHARD_ROWS, min((shard + 1) * SHARD_ROWS, len(rows)))
-        if not folder.exists() and not _score_shard(model, rows, numbers, job, folder):
+        if not folder.exists() and not _score_shard(model, rows, numbers, job, folder, ranks):
             return
         reporter.tell("scored", rows=len(numbers))
 
 
 def _score_shard(
-    model: torch.nn.Module, rows: TokenSet, numbers: Rows, job: ScoreJob, folder: Path
-) -> bool:
+    model: torch.nn.Module, rows: TokenSet, numbers: Rows, job: ScoreJob, folder: Path,
+    ranks: Ranks,
+) -> bool:  # fmt: skip
     """Write one shard; return False, and write nothing, when the gang shall stop."""
     pad_id = int(model.config.pad_token_id or 0)  # type: ignore[union-attr, arg-type]
     logits: list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = []
@@ -52,7 +53,7 @@ def _score_shard(
             return False
         padded = rows.pad(numbers[part], pad_id)
         inputs = {name: torch.from_numpy(array) for name, array in padded.items()}
-        with torch.inference_mode():
+        with ranks.clock("forward"), torch.inference_mode():
             output = model(**inputs, output_hidden_states=job.with_hidden)
             logits.append(output.logits.numpy())
             if job.with_hidden:
