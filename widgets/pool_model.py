@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from widgets.wording import count, share
+from widgets.wording import count, duration, share
 from workbench.pool.holdings import agent_of
 
 _WORDS = {
@@ -21,6 +21,8 @@ def present_pool(pool: Mapping[str, Any], connection: str = "") -> dict[str, Any
     running = {run["run_id"]: run for run in pool["running"]}
     return {
         "headline": _headline(pool),
+        "num_slots": sum(slot["alive"] for slot in pool["slots"]),
+        "forecast": None,
         "connection": connection,
         "troubles": list(pool["troubles"]),
         "hosts": _hosts(pool["slots"], running),
@@ -91,3 +93,20 @@ def _common(run: Mapping[str, Any]) -> dict[str, Any]:
         who = f"{who}, {run['project']}"
     return {"run_id": run["run_id"], "stage": run["stage"], "who": who,
             "priority": count(run["priority"])}  # fmt: skip
+
+
+def present_forecast(num_slots: int, found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return when each run would start and end with so many slots."""
+    noun = "slot" if num_slots == 1 else "slots"
+    return {
+        "title": f"What would happen with {count(num_slots)} {noun}",
+        "slots": num_slots,
+        "rows": [
+            {
+                "run_id": one["run_id"], "stage": one["stage"],
+                "starts": f"in {duration(one['starts_in'])}" if one["starts_in"] else "now",
+                "ends": f"in {duration(one['ends_in'])}" + (", a guess" if one["is_guess"] else ""),
+            }
+            for one in found
+        ],
+    }  # fmt: skip

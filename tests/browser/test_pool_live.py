@@ -47,6 +47,14 @@ def test_the_pool_is_seen_live_and_acted_on(laboratory: Laboratory, page: Any) -
         "data-key", last, timeout=WAIT_MS
     )  # it has the slot now, and whoever had it waits
     expect(waiting).to_have_count(2)
+    outlook = pool.locator('[data-key="outlook"]')
+    outlook.get_by_role("button", name="Foretell when runs start and end").click()
+    expect(outlook).to_contain_text("What would happen with 1 slot", timeout=WAIT_MS)
+    expect(outlook.locator("tbody tr")).to_have_count(3)
+    outlook.get_by_role("button", name="One slot more").click()
+    expect(outlook).to_contain_text("What would happen with 2 slots", timeout=WAIT_MS)
+    outlook.get_by_role("button", name="Close").click()
+    expect(outlook.locator("tbody tr")).to_have_count(0, timeout=WAIT_MS)
     pool.get_by_role("button", name=f"Cancel count {last}").click()
     expect(waiting).to_have_count(1, timeout=WAIT_MS)
     notebook.run_cell(1)

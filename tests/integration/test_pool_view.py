@@ -78,6 +78,22 @@ def test_a_wide_run_takes_back_what_was_lent(
     assert borrower.record()["term"] == 2
 
 
+def test_a_forecast_heeds_what_a_project_may_have(
+    start_workspace: StartWorkspace, tmp_path: Path
+) -> None:
+    own = start_workspace(slots=2)
+    own.set_share("default", most_slots=1)
+    diary = tmp_path / "diary"
+    long = own.submit(CountSpec(tag="long", parts=200, seconds=0.1, diary=str(diary)))
+    wait_until(lambda: diary_lines(diary), "it runs")
+    other = own.submit(NothingSpec(tag="other"))
+    foretold = {one["run_id"]: one for one in own.forecast()}
+    assert foretold[other.run_id]["starts_in"] >= 1, "a slot is free, and not for it"
+    own.drop_share("default")
+    long.cancel()
+    assert other.wait(60).state == "succeeded"
+
+
 def test_a_forecast_of_no_number_of_slots_is_refused(workspace: LiveWorkspace) -> None:
     with pytest.raises(SpecError, match="slots='many' is not a whole number"):
         workspace.client.get("/pool/forecast?slots=many")

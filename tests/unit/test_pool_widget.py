@@ -55,6 +55,11 @@ class PoolOfOne:
         found: dict[str, Any] = self.found
         return found
 
+    def forecast(self, slots: int) -> list[dict[str, Any]]:
+        self.asked.append(("forecast", str(slots)))
+        told = {"run_id": "r-2", "stage": "split", "is_guess": True}
+        return [{**told, "starts_in": 120.0 / slots, "ends_in": 240.0 / slots}]
+
     def run(self, run_id: str) -> Any:
         return SimpleNamespace(
             pause=lambda: self.asked.append(("pause", run_id)),
@@ -140,4 +145,21 @@ def test_the_record_shows_hostile_names_as_text() -> None:
     parser.feed(view.record())
     assert "img" not in tags
     assert "onerror=alert(1)&gt;" in view.record()
+    view.close()
+
+
+def test_what_would_happen_with_other_slots_is_told_when_somebody_asks() -> None:
+    workspace = PoolOfOne()
+    view = view_of(workspace)
+    assert view.snapshot["pool"]["forecast"] is None
+    for slots, starts in (("2", "in 1 min 00 s"), ("4", "in 30 s")):
+        view._receive(view, {"intent": "foretell", "slots": slots}, [])
+        told = view.snapshot["pool"]["forecast"]
+        assert told["title"] == f"What would happen with {slots} slots"
+        assert [(row["stage"], row["starts"]) for row in told["rows"]] == [("split", starts)]
+        assert told["rows"][0]["ends"].endswith(", a guess")
+    assert "What would happen with 4 slots" in view.record()
+    view._receive(view, {"intent": "foretell", "slots": ""}, [])
+    assert view.snapshot["pool"]["forecast"] is None
+    assert {slots for verb, slots in workspace.asked if verb == "forecast"} == {"2", "4"}
     view.close()

@@ -77,6 +77,8 @@ class Fake:
 
     def __init__(self) -> None:
         self.refusal = ""
+        self.dead: set[str] = set()  # machines that refuse by themselves
+        self.asked: list[str] = []
         self.started: dict[str, FakeStarted] = {}
 
     def name(self, taken: set[str]) -> str | None:
@@ -86,7 +88,8 @@ class Fake:
         return agent in ("a", "b")
 
     def start(self, name: str) -> FakeStarted:
-        if self.refusal:
+        self.asked.append(name)
+        if self.refusal or name in self.dead:
             raise ResourceError(self.refusal)
         self.started[name] = FakeStarted()
         return self.started[name]
@@ -95,6 +98,10 @@ class Fake:
 class FakeStarted:
     why: str | None = None
     is_ended = False
+    is_way = False
+
+    def is_only_the_way(self) -> bool:
+        return self.is_way
 
     def ended(self) -> str | None:
         return self.why
@@ -190,3 +197,38 @@ def test_a_host_that_an_earlier_daemon_has_started_is_ours(
     hosts.release("b")
     assert agents.draining() == {"b"}
     assert hosts.num_coming() == 0
+
+
+def test_a_broken_connection_is_no_end_of_the_agent_behind_it(fake: Fake) -> None:
+    now = [1000.0]
+    agents = Agents(clock=lambda: now[0])
+    hosts = StartedHosts(agents, fake, Workers(0, 2), 1, patience_seconds=60)
+    start_and_wait(hosts, fake, "a")
+    report(agents, "a")
+    agents.start("r/1", "a", {})
+    hosts._look()
+    fake.started["a"].why, fake.started["a"].is_way = "Broken pipe", True
+    for _ in range(10):
+        now[0] += 10.0
+        report(agents, "a")
+        hosts._look()
+        assert [found["agent"] for found in agents.found()] == ["a"]
+        assert not agents.lost("r/1")
+    now[0] += 36.0  # it is heard no more, too
+    hosts._look()
+    assert agents.found() == []
+
+
+def test_a_machine_that_refuses_does_not_keep_another_one_from_being_asked(
+    hosts: StartedHosts, fake: Fake
+) -> None:
+    from live_workspace import wait_until
+
+    fake.dead = {"a"}
+    hosts.add_host()
+    wait_until(hosts.troubles, "it is told")
+    wait_until(lambda: hosts.num_coming() == 0, "somebody may ask again")
+    start_and_wait(hosts, fake, "b")
+    assert fake.asked == ["a", "b"]
+    hosts.add_host()
+    wait_until(lambda: fake.asked == ["a", "b", "a"], "the first one may be there by now")

@@ -8,7 +8,28 @@ export function poolPanel(pool) {
     pool.troubles.map((told) => el("p", { class: "lost warn" }, glyph("warn"), " ", told)),
     el("div", { class: "block hosts" }, pool.hosts.map(host)),
     pool.running.length > 0 && table("Working", ["Run", "Who", "Slots", "Priority", "Done", ""], pool.running.map(working)),
-    pool.waiting.length > 0 && table("Waiting", ["Run", "Who", "Slots", "Priority", "Why", ""], pool.waiting.map(waiting)));
+    pool.waiting.length > 0 && table("Waiting", ["Run", "Who", "Slots", "Priority", "Why", ""], pool.waiting.map(waiting)),
+    outlook(pool));
+}
+
+// What would happen if: the queue's own policy, run on what is there now.
+function outlook(pool) {
+  const told = pool.forecast;
+  const slots = told ? told.slots : pool.num_slots;
+  return el("div", { class: "block", "data-key": "outlook" },
+    el("h3", {}, told ? told.title : "What would happen if"),
+    el("p", {}, told
+      ? [ask("fewer", "One slot fewer", slots - 1, slots <= 1), ask("more", "One slot more", slots + 1), ask("twice", "Twice as many", slots * 2), ask("none", "Close", "")]
+      : ask("open", "Foretell when runs start and end", Math.max(slots, 1))),
+    told && el("table", { class: "t auto" },
+      el("thead", {}, el("tr", {}, ["Run", "Starts", "Ends"].map((name) => el("th", {}, name)))),
+      el("tbody", {}, told.rows.map((row) => el("tr", { "data-key": row.run_id },
+        el("td", { class: "b" }, row.stage, " ", el("span", { class: "mono c" }, row.run_id)), el("td", {}, row.starts), el("td", {}, row.ends))))),
+    told && told.rows.length === 0 && el("p", { class: "i2" }, "Nobody works and nobody waits."));
+}
+
+function ask(key, word, slots, isOff) {
+  return el("button", { type: "button", class: "sm", "data-key": key, "data-intent": "foretell", "data-slots": slots, disabled: isOff }, word);
 }
 
 function host(one) {

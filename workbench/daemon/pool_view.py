@@ -10,6 +10,7 @@ from workbench.daemon.pool import Pool
 from workbench.dispatch.dispatcher import Dispatcher
 from workbench.pool.agents import Agents
 from workbench.pool.holdings import HOME, agent_of
+from workbench.queue.entitlements import limits_of
 from workbench.queue.forecast import Estimate, forecast
 from workbench.queue.policy.values import Group, WaitingRun
 from workbench.queue.store import RunStore
@@ -107,7 +108,7 @@ class PoolView:
                 "ends_in": round(one.ends_in, 1),
                 "is_guess": typical[stages[one.run_id]] is None,
             }
-            for one in forecast(estimates, slots)
+            for one in forecast(estimates, slots, limits_of(self._store.entitlements()))
         ]
 
     def _slots(self) -> dict[str, str]:

@@ -48,7 +48,7 @@ from workbench.pool.forks import (
 )
 from workbench.pool.holdings import Answer, Holdings, Order, agent_lock, agent_of
 from workbench.pool.home import DaemonWatch, HomeEndpoint
-from workbench.pool.kept_memory import KeptMemory
+from workbench.pool.kept_memory import NO_MEMORY, KeptMemory
 from workbench.pool.lease import LEASE, Lease
 from workbench.pool.process import end_process
 from workbench.pool.stopped import StoppedProcesses, descendants
@@ -349,8 +349,11 @@ class Agent:
             return
         message = json.loads(content)
         if "memory" in message:
-            with suppress(OSError):
+            try:
                 self._memory.answer(connection, message["memory"], time.monotonic())
+            except OSError:  # there is no more of it: the ranks keep what they have for themselves
+                with suppress(OSError):  # or who asked has gone
+                    connection.send(NO_MEMORY)
             return
         settings = ZygoteSettings.from_json(content.decode())
         door = self._doors.get(settings.to_json())

@@ -20,6 +20,8 @@ _KEPT_SECONDS = 120.0  # after the last attempt of a run on this host
 _SPARE_SECONDS = 60.0  # that memory is kept which nobody uses
 _MOST_SPARE_BYTES = 1 << 30
 _MOST_HANDED = 128  # pieces in one answer
+NO_MEMORY = b"[]"  # an answer
+_ANSWER_SECONDS = 10.0
 _HEAD_BYTES = 1 << 16  # that are cleared of memory which somebody had before
 
 
@@ -117,7 +119,8 @@ def _ask(request: dict[str, Any]) -> dict[str, int]:
     if not agent or not hasattr(os, "memfd_create"):
         return {}
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+        connection.settimeout(_ANSWER_SECONDS)
         connection.connect(agent)
         connection.send(json.dumps({"memory": request}).encode())
         content, descriptors, _, _ = socket.recv_fds(connection, MOST_BYTES, _MOST_HANDED)
-    return dict(zip(json.loads(content or b"[]"), descriptors, strict=True))
+    return dict(zip(json.loads(content or NO_MEMORY), descriptors, strict=True))

@@ -162,6 +162,9 @@ class _Submitted:
     def ended(self) -> str | None:
         return "" if self._has_ended else None
 
+    def is_only_the_way(self) -> bool:
+        return False
+
     def end(self) -> None:
         if not self._has_ended:
             self._has_ended = True

@@ -22,6 +22,8 @@ _OPTIONS = (
     "-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3",
 )  # fmt: skip
 
+_BROKEN = 255  # the status with which ssh ends when its connection does
+
 
 class SshPool(PoolSpec):
     """Machines that ssh reaches without a password; all of them see the workspace's folder."""
@@ -127,6 +129,10 @@ class _Connection:
         if self._process.poll() is None:
             return None
         return _last_line(self._errors) or _last_line(self._log, self._log_from)
+
+    def is_only_the_way(self) -> bool:
+        # Where the agent itself was killed, ssh ends with the same status and says nothing.
+        return self._process.poll() == _BROKEN and bool(_last_line(self._errors))
 
     def end(self) -> None:
         with suppress(ProcessLookupError):

@@ -26,6 +26,9 @@ class Started(Protocol):
     def ended(self) -> str | None:
         """Return why it has ended, empty if it ended well; None as long as it lives."""
 
+    def is_only_the_way(self) -> bool:
+        """Whether what has ended was the way to an agent, which may live on."""
+
     def end(self) -> None:
         """End it, whatever it is doing; also one that has ended."""
 
@@ -78,6 +81,7 @@ class StartedHosts:
         self._trouble = ""
         self._pause_seconds = 0.0
         self._paused_until: list[float] = []  # of hosts that were refused
+        self._refused: list[str] = []  # their names, and none that has come since
         self._lock = threading.RLock()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="pool hosts", daemon=True)
@@ -89,12 +93,21 @@ class StartedHosts:
     def add_host(self) -> None:
         """Have one more host."""
         with self._lock:
-            name = self._starter.name(set(self._hosts))
+            name = self._next_name()
             if name is None or self._closing.is_set():
                 return
             host = self._hosts[name] = _Host()
         LOG.info("the pool asks for a host: %s", name)
         threading.Thread(target=self._start, args=(name, host), daemon=True).start()
+
+    def _next_name(self) -> str | None:
+        """Return the next host's name: of those that were refused lately the first one last."""
+        there = set(self._hosts)
+        while True:
+            name = self._starter.name(there | set(self._refused))
+            if name is not None or not self._refused:
+                return name
+            del self._refused[0]
 
     def release(self, agent: str) -> None:
         """Give up a host."""
@@ -162,10 +175,13 @@ class StartedHosts:
                     if not host.has_come:
                         host.has_come = True
                         self._trouble, self._pause_seconds = "", 0.0
+                        self._refused = [each for each in self._refused if each != name]
             hosts = dict(self._hosts)
         now = time.monotonic()
         for name, host in hosts.items():
             why = host.started.ended() if host.started is not None else None
+            if host.has_come and host.started is not None and host.started.is_only_the_way():
+                why = None  # as long as the agent is heard, or may work without being heard
             if why is not None or (host.has_come and self._agents.is_silent(name)):
                 self._note_end(name, host, why or "it ended at once")
             elif not host.has_come and now - host.came_from > self._patience_seconds:
@@ -187,6 +203,7 @@ class StartedHosts:
         LOG.warning("the host %s did not come: %s", name, why)
         with self._lock:
             self._hosts.pop(name, None)
+            self._refused = [*(each for each in self._refused if each != name), name]
             self._trouble = f"{name} did not come: {why}"
             self._pause_seconds = min(
                 max(2 * self._pause_seconds, _FIRST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS
