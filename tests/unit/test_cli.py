@@ -14,6 +14,8 @@ from workbench_example_stages import CountSpec, FailSpec, NothingSpec
 
 from workbench import __version__
 from workbench.cli import main
+from workbench.data.integrate import IntegrateSpec
+from workbench.data.records import read_records
 
 
 @pytest.fixture
@@ -275,3 +277,25 @@ def test_the_pool_is_chosen_from_the_shell(
     assert main(["pool", "use", "shh"]) == 2
     assert main(["pool", "use", "local"]) == 0
     assert (tmp_path / "workspace" / "pool.yaml").read_text() == "provider: local\n"
+
+
+# -- records --------------------------------------------------------------------------------------
+
+
+def test_a_record_is_shown_with_its_origin_and_fetched_again(
+    here: LiveWorkspace, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    lines = ['{"text": "one",  "stars": 5}', '{"text": "zw\u00f6lf"}']
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    source = {"kind": "jsonl", "name": "mine", "path": str(tmp_path / "rows.jsonl")}
+    made = here.do(IntegrateSpec.parse({"name": "of-a-file", "sources": [source]}))["dataset"]
+    ids = read_records(here.artifact(made.reference))["id"].to_pylist()
+    capfdbinary.readouterr()
+    assert main(["artifacts", "record", "of-a-file@latest", ids[0]]) == 0
+    told = json.loads(capfdbinary.readouterr().out)
+    assert (told["text"], told["extra"]) == ("one", {"stars": 5})
+    assert told["provenance"]["uri"].endswith("rows.jsonl")
+    assert main(["artifacts", "record", "of-a-file@latest", ids[1], "--original"]) == 0
+    assert capfdbinary.readouterr().out == lines[1].encode()
+    assert main(["artifacts", "record", "of-a-file@latest", "nobody"]) == 1
+    assert b"has no record 'nobody'" in capfdbinary.readouterr().err

@@ -32,18 +32,21 @@ def asked(**given: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("given", "workers"),
+    ("given", "workers", "note"),
     [
-        ({}, Workers(1, 1)),
-        ({"workers": 3}, Workers(3, 3)),
-        ({"workers": "3..8"}, Workers(3, 8)),
-        ({"workers": 8}, Workers(8, 8)),  # more than there are: cut when it is placed
+        ({}, Workers(1, 1), ""),
+        ({"workers": 3}, Workers(3, 3), ""),
+        ({"workers": "3..8"}, Workers(3, 8), ""),
+        # More than there are: cut when it is placed.
+        ({"workers": 8}, Workers(8, 8),
+         "The pool has 3 workers at most: the run gets those instead of 8"),
     ],
-)
+)  # fmt: skip
 def test_a_wish_that_the_pool_can_meet_or_cut_is_taken(
-    store: RunStore, given: dict[str, Any], workers: Workers
+    store: RunStore, given: dict[str, Any], workers: Workers, note: str
 ) -> None:
-    assert make_submission(store, asked(**given), num_slots=3).workers == workers
+    submission = make_submission(store, asked(**given), num_slots=3)
+    assert (submission.workers, submission.note) == (workers, note)
 
 
 def test_a_range_that_begins_above_the_pools_size_is_refused_with_what_to_do(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import sys
 from collections.abc import Callable
@@ -66,8 +67,31 @@ def add_artifact_verbs(parser: argparse.ArgumentParser) -> None:
     leaf.add_argument("alias", metavar="NAME")
     leaf = add("unalias", unalias, "take an alias away")
     leaf.add_argument("reference", metavar="NAME@ALIAS")
+    leaf = add("record", show_record, "show one record of a data set, and where it came from")
+    leaf.add_argument("reference", metavar="REF")
+    leaf.add_argument("record_id", metavar="ID")
+    leaf.add_argument("--original", action="store_true",
+                      help="fetch it from its source again, and write that")  # fmt: skip
+    leaf.add_argument("--allow-host", action="append", default=[], metavar="HOST",
+                      help="a private host that pages may be fetched from")  # fmt: skip
     leaf = add("deleted", list_deleted, "say what was deleted, by whom and why")
     leaf.add_argument("name", nargs="?", help="only of this name")
+
+
+def show_record(options: argparse.Namespace) -> int:
+    """Print a record as JSON, or write its original."""
+    from workbench.data.records import find_record
+    from workbench.data.sources.fetch import fetch_again
+
+    record = find_record(Workspace().artifact(options.reference), options.record_id)
+    if options.original:
+        sys.stdout.buffer.write(fetch_again(record, allowed_hosts=options.allow_host))
+        return 0
+    for column in ("provenance", "extra"):
+        if record.get(column):
+            record[column] = json.loads(record[column])
+    print(json.dumps(record, indent=1, ensure_ascii=False, default=str))
+    return 0
 
 
 def delete(options: argparse.Namespace) -> int:

@@ -38,6 +38,8 @@ def make_submission(store: RunStore, request: dict[str, Any], num_slots: int) ->
         _refuse_what_never_starts(workers, num_slots)
     spec = resolve(store, stage.spec.parse(required({"spec": {}, **request}, "spec", dict)))
     workers, note = _of_use(workers, stage, spec)
+    if not stage.coordinator and workers.least > num_slots:
+        note = f"The pool has {num_slots} workers at most: the run gets those instead of {workers}"
     return Submission(
         run_id=run_id,
         stage=stage.name,

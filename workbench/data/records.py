@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +56,22 @@ def partitions(dataset: Artifact) -> list[Path]:
         raise DataError(f"{dataset.reference} holds no records file", where=str(dataset.path),
                         next_step="Make the data set again.")  # fmt: skip
     return files
+
+
+def find_record(dataset: Artifact, record_id: str) -> dict[str, Any]:
+    """Return one record of a data set, by its id.
+
+    Raises:
+        DataError: the artifact is no data set, or has no record of this id.
+    """
+    for path in partitions(dataset) if dataset.kind == "dataset" else []:
+        if "id" in pq.read_schema(path).names:
+            found = pq.read_table(path, filters=[("id", "==", record_id)]).to_pylist()
+            if found:
+                record: dict[str, Any] = found[0]
+                return record
+    raise DataError(f"{dataset.reference} has no record {record_id!r}", where=dataset.reference,
+                    next_step="Take an id from its rows: wb.open(REF) shows them.")  # fmt: skip
 
 
 def check_sources(records: pa.Table, named: Iterable[str], where: str) -> None:

@@ -58,8 +58,9 @@ class PersonalDataSetting(Spec):
     personal_data: Literal["redact", "drop", "keep"] = option(
         "redact", title="Personal data", group="Repair",
         help="Mail addresses, phone numbers (9 to 15 digits), IP addresses and card numbers: "
-        "redact puts <mail>, <phone>, <ip>, <card> in their place, drop removes the record. The "
-        "ledger keeps the original; guard it as you would the source.",
+        "redact puts <mail>, <phone>, <ip>, <card> in their place, drop removes the record. "
+        "The data set from before cleaning has the original still, and undo takes it from there: "
+        "delete that when nobody may read it.",
     )  # fmt: skip
     personal_data_kinds: list[Kind] = option(
         [*EVERYWHERE], title="Kinds of personal data", group="Repair", min_length=1,
