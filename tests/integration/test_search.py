@@ -211,3 +211,69 @@ def test_a_search_may_be_killed_as_often_as_it_makes_progress(
     assert run.wait(120).state == "succeeded"
     assert run.record()["term"] > 5
     assert [row["state"] for row in rows_of(run.outputs()["study"])] == ["complete"] * 8
+
+
+@pytest.mark.parametrize("pruner", ["none", "asha"])
+def test_equal_trials_share_a_run_and_its_result(workspace: LiveWorkspace, pruner: str) -> None:
+    space = {"height": [0.25, 0.25, 0.75, 0.75, 0.25, 0.5]}
+    parameters = {"seconds": 0.02, "slope": 4, "steps": 9 if pruner == "asha" else 8}
+    run = workspace.submit(
+        spec_of(space=space, parameters=parameters, sampler="grid", at_once=6, pruner=pruner)
+    ).wait(120)
+    assert run.state == "succeeded", run.record()
+    rows = rows_of(run.outputs()["study"])
+    assert len({row["run_id"] for row in rows}) == 6
+    assert len(trials_of(workspace, run)) <= 4, "one run for equal values, or one answered for it"
+    states = {(row["parameters"]["height"], row["state"]) for row in rows}
+    assert (0.75, "complete") in states
+    assert len(states) == 3, "equal ones ended alike"
+
+
+def test_a_trial_whose_figure_is_no_number_fails_alone(workspace: LiveWorkspace) -> None:
+    run = workspace.submit(spec_of(space={"slope": [5, 14, 6]}, sampler="grid", at_once=1)).wait(60)
+    rows = rows_of(run.outputs()["study"])
+    assert [row["state"] for row in rows] == ["complete", "fail", "complete"]
+    told = [e["payload"].get("message", "") for e in run.events() if e["kind"] == "log"]
+    assert any("Trial 1 failed: Its reached is no number" in message for message in told)
+
+
+@pytest.mark.parametrize("pruner", ["hyperband", "median", "wilcoxon"])
+def test_each_way_to_stop_early_stops_the_bad_and_not_the_best(
+    workspace: LiveWorkspace, pruner: str
+) -> None:
+    heights = [0.9, 0.5, 0.8, 0.3, 0.05, 0.04, 0.03, 0.02, 0.01, 0.015]
+    run = workspace.submit(
+        spec_of(
+            space={"height": heights}, sampler="grid", at_once=2, pruner=pruner, trials=10,
+            parameters={"seconds": 0.12, "slope": 6, "steps": 9, "diary": pruner},
+        )
+    ).wait(180)  # fmt: skip
+    assert run.state == "succeeded", run.record()
+    by_height = {
+        row["parameters"]["height"]: row["state"] for row in rows_of(run.outputs()["study"])
+    }
+    assert by_height[0.9] == "complete"
+    assert "pruned" in by_height.values()
+    assert by_height[0.01] == "pruned" or pruner == "hyperband"
+
+
+@pytest.mark.parametrize("limit", ["hours", "cpu_hours"])
+def test_no_trial_begins_once_the_budget_is_used_up(workspace: LiveWorkspace, limit: str) -> None:
+    run = workspace.submit(
+        spec_of(trials=50, at_once=1, parameters={"seconds": 0.05}, seed=21, **{limit: 2 / 3600})
+    ).wait(120)
+    rows = rows_of(run.outputs()["study"])
+    assert 1 <= len(rows) < 25
+    assert all(row["state"] == "complete" for row in rows)
+
+
+def test_as_many_of_the_best_are_kept_as_are_asked_for(workspace: LiveWorkspace) -> None:
+    run = workspace.submit(spec_of(keep=3, seed=31)).wait(120)
+    rows = sorted(rows_of(run.outputs()["study"]), key=lambda row: -row["values"][0])
+    for place, row in enumerate(rows):
+        (reference,) = row["outputs"].values()
+        if place < 3:
+            workspace.client.get(f"/artifacts/{reference}")
+        else:
+            with pytest.raises(SpecError):
+                workspace.client.get(f"/artifacts/{reference}")

@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import math
 import os
 import random
 import shutil
@@ -87,7 +88,7 @@ def count(spec: CountSpec, run: RunContext) -> CountOutputs:
 
 class ClimbSpec(Spec):
     height: float = option(0.5, title="Height", help="Where the curve goes.", ge=0, le=1)
-    slope: int = option(3, title="Slope", help="How fast; 13 fails.", ge=1, le=20)
+    slope: int = option(3, title="Slope", help="How fast; 13 fails, 14 draws nothing.", ge=1, le=20)
     steps: int = option(9, title="Steps", help="Points of the curve.", unit="steps", ge=1)
     seconds: float = option(0.05, title="Seconds", help="Time for a step.", unit="s", ge=0)
     diary: str = option("", title="Diary", help="File that gets a line for each step.")
@@ -112,7 +113,8 @@ def climb(spec: ClimbSpec, run: RunContext) -> ClimbOutputs:
 
         if f"step-{step:03d}" not in run.checkpoints():
             run.checkpoint(f"step-{step:03d}", write)
-        run.metric("reached", spec.height * (1 - 2.0 ** (-spec.slope * step / 4)), step)
+        reached = spec.height * (1 - 2.0 ** (-spec.slope * step / 4))
+        run.metric("reached", math.nan if spec.slope == 14 else reached, step)
         run.stop_if_asked()
     draft = run.save("report", "climb")
     (draft.path / "height.txt").write_text(f"{spec.height!r} {spec.slope}")

@@ -15,7 +15,7 @@ from workbench.train.train import TrainSpec
 from workbench.tune.options import TuneSpec
 from workbench.tune.rungs import Rungs, bracket_of
 from workbench.tune.space import Choice, Range, Space
-from workbench.tune.study import JOURNAL, Output, Study
+from workbench.tune.study import JOURNAL, Output, Study, row_of
 
 BASE = {"dataset": "rows@latest"}
 
@@ -105,6 +105,16 @@ def test_rungs_lie_further_and_further_apart() -> None:
     assert [step for step in range(30) if rungs.reach(0, step, 0.5)] == [2, 6, 18]
 
 
+def test_a_rung_that_a_curve_steps_over_is_reached_by_its_next_point() -> None:
+    rungs = Rungs(1, 3)
+    reached = {step: rungs.reach(0, step, step / 10) for step in range(0, 40, 4)}
+    assert {step: rung for step, rung in reached.items() if rung} == {4: 3, 12: 9, 28: 27}
+    for trial in (1, 2):
+        rungs.reach(trial, 1, 0.45)
+    assert not rungs.may_pass(0, 1), "at its first point it had 0.4"
+    assert rungs.may_pass(1, 1)
+
+
 @given(st.integers(1, 4), st.integers(2, 4))
 def test_each_bracket_has_its_share_of_trials(num_brackets: int, reduction: int) -> None:
     count = sum(reduction**number for number in range(num_brackets))
@@ -174,7 +184,7 @@ def test_a_sampler_chooses_within_the_space_and_alike_after_a_restart(
 def test_a_restarted_study_has_its_trials_and_the_ids_of_their_runs(tmp_path: Path) -> None:
     study = open_study(tmp_path)
     first, second = study.ask("r-search"), study.ask("r-search")
-    study.report(first.number, 1, 0.5)
+    study.report(first.number, {1: 0.5})
     study.rest(second.number, 3)
     with (tmp_path / JOURNAL).open("ab") as journal:
         journal.write(b'{"op_code": 4, "worker_')  # the power went
@@ -224,3 +234,69 @@ def test_the_best_of_several_objectives_are_the_compromises(tmp_path: Path) -> N
 def test_what_does_not_go_together_is_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(SpecError, match=said):
         TuneSpec.parse({"parameters": BASE, "space": {"epochs": None}, **changes})
+
+
+# --- what trials read, and points that do not go together ----------------------------------------
+
+
+def test_what_trials_read_is_named_so_that_it_is_pinned_and_kept() -> None:
+    spec = TuneSpec.parse({
+        "parameters": {**BASE, "validation": "check@latest", "model": "base@latest"},
+        "space": {"epochs": [1, 2], "model": {"choices": ["base@latest", "minilm"]}},
+    })  # fmt: skip
+    assert set(spec.references()) == {
+        ("dataset", "rows@latest"), ("dataset", "check@latest"), ("model", "base@latest"),
+    }  # fmt: skip
+    pinned = spec.map_references(lambda kind, reference: f"{reference.partition('@')[0]}@{kind}")
+    assert pinned.parameters == {
+        "dataset": "rows@dataset", "validation": "check@dataset", "model": "base@model",
+    }  # fmt: skip
+    assert pinned.space == {"epochs": [1, 2], "model": {"choices": ["base@model", "minilm"]}}
+    assert TuneSpec.parse(pinned.model_dump(mode="json")) == pinned
+
+
+def test_points_of_a_grid_that_do_not_go_together_are_left_out(tmp_path: Path) -> None:
+    space = {"strategy": ["fsdp", "ddp"], "exact": [True, False]}  # the first is refused
+    spec = TuneSpec.parse({"parameters": BASE, "space": space, "sampler": "grid"})
+    study = Study(tmp_path, spec, spec.open_space(BASE))
+    asked = []
+    while study.has_more() and (trial := study.ask("r-search")) is not None:
+        asked.append(study.values_of(trial))
+    assert asked == [
+        {"strategy": "fsdp", "exact": False}, {"strategy": "ddp", "exact": True},
+        {"strategy": "ddp", "exact": False},
+    ]  # fmt: skip
+    assert [row_of(trial)["state"] for trial in study.trials()].count("refused") == 1
+
+
+def test_refused_values_are_no_trials(tmp_path: Path) -> None:
+    space = {"strategy": ["fsdp", "ddp"], "exact": [True, False]}
+    spec = TuneSpec.parse({
+        "parameters": BASE, "space": space, "sampler": "random", "trials": 20, "seed": 3,
+    })  # fmt: skip
+    study = Study(tmp_path, spec, spec.open_space(BASE))
+    num_asked = 0
+    while study.has_more():
+        trial = study.ask("r-search")
+        assert trial is not None
+        study.complete(trial.number, [0.5], {})
+        num_asked += 1
+    assert num_asked == 20 < len(study.trials())
+
+
+def test_a_grid_without_end_is_refused_before_anything_begins() -> None:
+    real = ("learning_rate", "warmup_share", "weight_decay")
+    wide = {name: {"low": 0.01, "high": 0.1} for name in real} | {
+        name: {"low": 16, "high": 35} for name in ("batch_size", "seed", "max_tokens")
+    }  # fmt: skip
+    with pytest.raises(SpecError, match="more than 100,000 points"):
+        TuneSpec.parse({"parameters": BASE, "space": wide, "sampler": "grid"})
+    TuneSpec.parse({"parameters": BASE, "space": wide, "sampler": "random"})
+
+
+def test_a_space_whose_values_never_go_together_is_named() -> None:
+    spec = TuneSpec.parse({
+        "parameters": BASE, "space": {"strategy": ["fsdp", "tensor"], "exact": [True]},
+    })  # fmt: skip
+    with pytest.raises(SpecError, match="exact"):
+        spec.open_space(BASE).example()

@@ -131,6 +131,16 @@ def _installed_stage(name: str) -> Stage:
     return found
 
 
+def outside_of(name: str, spec: Spec) -> str | None:
+    """Return what a stage's result owes to its code and to what it reads from outside the catalog.
+
+    None where the result must never be taken from the cache.
+    """
+    definition = load_stage(name)
+    found = "" if definition.fingerprint is None else definition.fingerprint(spec)
+    return None if found is None else f"{definition.name} {definition.version} {found}"
+
+
 def stage_of(spec: Spec) -> Stage:
     """Return the installed stage that a Spec belongs to, once it is submitted."""
     for name in stage_names():

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Self, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 from workbench.core.errors import SpecError, nearest_name
 from workbench.core.paths import home_expanded
@@ -74,6 +75,27 @@ class Spec(BaseModel):
             for name, field in type(self).model_fields.items()
         }
         return type(self).model_validate(changed)
+
+    @classmethod
+    def map_fields(
+        cls, values: Mapping[str, Any], change: Callable[[str, str], str]
+    ) -> dict[str, Any]:
+        """Return plain values of some of this Spec's fields with ``change`` applied as above.
+
+        For Specs that hold the fields of another one. What is no field, or no value of its field,
+        stays as it is: whoever checks it tells.
+        """
+        changed = dict(values)
+        for name in values.keys() & cls.model_fields.keys():
+            field = cls.model_fields[name]
+            try:
+                value = TypeAdapter(field.rebuild_annotation()).validate_python(values[name])
+            except ValidationError:
+                continue
+            mapped = _map_references(field.annotation, field.metadata, value, change)
+            if mapped != value:
+                changed[name] = to_jsonable_python(mapped)
+        return changed
 
     def references(self) -> list[tuple[str, str]]:
         """Return every ``(kind, reference)`` that this Spec reads."""

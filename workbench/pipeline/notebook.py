@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from workbench.core.artifact import Draft
 from workbench.core.context import Outputs, RunContext
@@ -18,9 +20,12 @@ from workbench.core.errors import (
     nearest_name,
 )
 from workbench.core.known_hashes import hash_file_once
-from workbench.core.registry import load_stage, stage, stage_names
+from workbench.core.registry import load_stage, outside_of, stage, stage_names
 from workbench.core.spec import Spec, option
 from workbench.core.workers import DEFAULT_WORKERS, WorkersWish
+
+# The last part of a version is a hash, that of an alias is not.
+_ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*@(?![0-9a-f]{12}$)[A-Za-z0-9._-]+")
 
 
 class NotebookSpec(Spec):
@@ -56,6 +61,14 @@ class NotebookSpec(Spec):
         raise SpecError(f"There is no notebook {self.notebook!r}", where=str(given.absolute()),
                         next_step=nearest_name(self.notebook, names))  # fmt: skip
 
+    def map_references(self, change: Callable[[str, str], str]) -> Self:
+        """Return this Spec with ``change`` applied to what a stage notebook's parameters name."""
+        name = self.stage_name()
+        if name is None:
+            return self
+        changed = load_stage(name).spec.map_fields(self.parameters, change)
+        return self.model_copy(update={"parameters": changed})
+
     def stage_name(self) -> str | None:
         """Return the stage that the notebook is of, None for any other notebook."""
         name = Path(self.notebook).stem
@@ -73,12 +86,11 @@ def _fingerprint(spec: NotebookSpec) -> str | None:
     outside: str | None = ""
     name = spec.stage_name()
     if name is not None:
-        definition = load_stage(name)
-        read = definition.fingerprint
-        outside = read(definition.spec.parse(spec.parameters)) if read else ""
-        if outside is None:
-            return None
-        outside += f":{definition.version}"
+        outside = outside_of(name, load_stage(name).spec.parse(spec.parameters))
+    elif any(_ALIAS.fullmatch(str(value)) for value in spec.parameters.values()):
+        outside = None  # what it names may be another version tomorrow
+    if outside is None:
+        return None
     return hashlib.sha256(f"{hash_file_once(spec.path())}:{outside}".encode()).hexdigest()
 
 

@@ -98,13 +98,10 @@ def _notebook_spec(
     notebook = NotebookSpec.parse(
         {"notebook": step.notebook, "parameters": parameters, "workers": step.workers}
     )
-    stage_name = notebook.stage_name()
-    if stage_name is None:
-        return notebook
-    spec = load_stage(stage_name).spec.parse(parameters)
-    pinned = spec.map_references(lambda kind, reference: _pin(run, kind, reference))
-    given = {name: pinned.model_dump(mode="json")[name] for name in parameters}
-    return notebook.model_copy(update={"parameters": given})
+    name = notebook.stage_name()
+    if name is not None:
+        load_stage(name).spec.parse(parameters)  # what is wrong is told of the step
+    return notebook.map_references(lambda kind, reference: _pin(run, kind, reference))
 
 
 def _pin(run: RunContext, kind: str, reference: str) -> str:

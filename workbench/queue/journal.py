@@ -13,6 +13,7 @@ from workbench.queue.tables import EVENTS
 
 # Cut here rather than refused: a stage may log a whole document by mistake.
 _LONGEST_PAYLOAD = 20_000
+MOST_EVENTS = 2_000  # in one answer
 
 
 def append_events(
@@ -35,7 +36,7 @@ def append_events(
 
 
 def read_events(
-    connection: sa.Connection, run_id: str, after: int = 0, limit: int = 2_000
+    connection: sa.Connection, run_id: str, after: int = 0, limit: int = MOST_EVENTS
 ) -> list[dict[str, Any]]:
     """Return at most ``limit`` events with a sequence number above ``after``, in order."""
     query = (

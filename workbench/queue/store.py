@@ -25,7 +25,7 @@ from workbench.queue.entitlements import (
     set_entitlement,
 )
 from workbench.queue.healing import LONGEST_WAIT_SECONDS, remedy_for
-from workbench.queue.journal import append_events, read_events
+from workbench.queue.journal import MOST_EVENTS, append_events, read_events
 from workbench.queue.outcomes import Outcomes, quota_error
 from workbench.queue.policy.values import WaitingRun
 from workbench.queue.rows import (
@@ -143,17 +143,21 @@ class RunStore:
             return read_events(connection, run_id, after)
 
     def news(self, known: Mapping[str, int]) -> dict[str, dict[str, Any]]:
-        """Return of each run what is new after a sequence number: ``{record, events}``.
+        """Return of each run what is new after a sequence number: ``{record, events, is_all}``.
 
-        Runs with nothing new, and unknown ones, are left out.
+        Runs with nothing new, and unknown ones, are left out. Where there are more events than are
+        told at a time, ``is_all`` is false: the record is newer than the last of them.
         """
         found: dict[str, dict[str, Any]] = {}
         with self.database.read() as connection:
             for run_id, after in known.items():
-                events = read_events(connection, run_id, after)
+                events = read_events(connection, run_id, after, MOST_EVENTS + 1)
                 row = find_row(connection, run_id) if events else None
                 if row is not None:
-                    found[run_id] = {"record": record_of(row), "events": events}
+                    found[run_id] = {
+                        "record": record_of(row), "events": events[:MOST_EVENTS],
+                        "is_all": len(events) <= MOST_EVENTS,
+                    }  # fmt: skip
         return found
 
     def entitlements(self) -> list[Entitlement]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Callable
 from typing import Any, Literal, Self
 
 from pydantic import model_validator
@@ -11,7 +13,7 @@ from workbench.core.artifact import MANIFEST, Artifact, Draft
 from workbench.core.children import do_child, do_children
 from workbench.core.context import Outputs, RunContext
 from workbench.core.errors import SpecError
-from workbench.core.registry import stage
+from workbench.core.registry import outside_of, stage
 from workbench.core.spec import ArtifactName, DatasetRef, Spec, option
 from workbench.core.workers import DEFAULT_WORKERS, WorkersWish
 from workbench.train.combine import CombineSpec
@@ -58,6 +60,14 @@ class EnsembleSpec(Spec):
             raise ValueError(f"{error.where}: {error.what}. {error.next_step}") from error
         return self
 
+    def map_references(self, change: Callable[[str, str], str]) -> Self:
+        """Return this Spec with ``change`` applied to all that it and its runs read."""
+        mapped = super().map_references(change)
+        return mapped.model_copy(update={
+            "parameters": TrainSpec.map_fields(self.parameters, change),
+            "student": DistilSpec.map_fields(self.student, change),
+        })  # fmt: skip
+
     def member(self, subset: str) -> TrainSpec:
         """Return how the member of a subset is trained.
 
@@ -86,7 +96,15 @@ class EnsembleOutputs(Outputs):
     model: Draft
 
 
-@stage(title="Ensemble", version=1, coordinator=True)
+def _outside(spec: EnsembleSpec) -> str | None:
+    """Return what its members and its student read from outside."""
+    found = [outside_of("train", spec.member(spec.subsets[0]))]
+    if spec.how == "distil":
+        found.append(outside_of("distil", spec.student_of(["member@latest", "member@latest"])))
+    return None if None in found else json.dumps(found)
+
+
+@stage(title="Ensemble", version=1, coordinator=True, fingerprint=_outside)
 def ensemble(spec: EnsembleSpec, run: RunContext) -> EnsembleOutputs:
     """Train a classifier on each of several subsets, as runs of their own, and combine them.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -10,7 +12,7 @@ from workbench.core.errors import SpecError
 from workbench.core.registry import load_stage
 from workbench.core.spec import ArtifactName, Spec, option
 from workbench.core.workers import DEFAULT_WORKERS, WorkersWish
-from workbench.tune.space import Space
+from workbench.tune.space import Space, check_grid
 
 SamplerName = Literal["auto", "random", "tpe", "gp", "cmaes", "nsga2", "grid"]
 PrunerName = Literal["none", "asha", "hyperband", "median", "wilcoxon"]
@@ -107,7 +109,9 @@ class TuneSpec(Spec):
     @model_validator(mode="after")
     def _check_space(self) -> Self:
         try:
-            self.open_space(self.parameters)
+            space = self.open_space(self.parameters)
+            if self.sampler == "grid":
+                check_grid(space)
         except SpecError as error:
             raise ValueError(f"{error.what}. {error.next_step}") from error
         if len(self.objectives) > 1 and self.pruner != "none":
@@ -117,6 +121,16 @@ class TuneSpec(Spec):
             raise ValueError(f"sampler: {self.sampler} knows one objective. Use nsga2 or tpe")
         return self
 
+    def map_references(self, change: Callable[[str, str], str]) -> Self:
+        """Return this Spec with ``change`` applied to all that its trials may read."""
+        fields = load_stage(self.stage).spec
+        space = {
+            name: _map_choices(asked, partial(_map_value, fields, name, change))
+            for name, asked in self.space.items()
+        }
+        changed = fields.map_fields(self.parameters, change)
+        return self.model_copy(update={"parameters": changed, "space": space})
+
     def open_space(self, base: dict[str, Any]) -> Space:
         """Return the space around these fixed values.
 
@@ -124,3 +138,16 @@ class TuneSpec(Spec):
             SpecError: the stage or a field is unknown, or nothing is left to choose.
         """
         return Space(load_stage(self.stage).spec, base, self.space)
+
+
+def _map_choices(asked: Any, change: Callable[[Any], Any]) -> Any:
+    """Return what is asked of a dimension with each of its choices changed."""
+    if isinstance(asked, list):
+        return [change(value) for value in asked]
+    if isinstance(asked, dict) and "choices" in asked:
+        return {**asked, "choices": [change(value) for value in asked["choices"]]}
+    return asked
+
+
+def _map_value(fields: type[Spec], name: str, change: Callable[[str, str], str], value: Any) -> Any:
+    return fields.map_fields({name: value}, change)[name]

@@ -22,19 +22,26 @@ class Rungs:
         self._reduction = reduction
         self._reached: dict[int, dict[int, float]] = defaultdict(dict)  # step -> trial -> value
 
-    def next_rung(self, step: int) -> int:
-        """Return the first rung after a step."""
+    def last_rung(self, step: int) -> int | None:
+        """Return the last rung up to a step; None before the first."""
         rung = self._first
-        while rung <= step:
+        while rung * self._reduction <= step:
             rung *= self._reduction
-        return rung
+        return rung if rung <= step else None
 
     def reach(self, trial: int, step: int, value: float) -> int | None:
-        """Note what a trial has at a step; return the rung, if it is one that is new to it."""
-        if step < self._first or self.next_rung(step - 1) != step or trial in self._reached[step]:
+        """Note what a trial has at a step; return the last rung up to it, if that is new to it.
+
+        A curve need not have a point at each rung: what it has next counts for those before.
+        """
+        last = self.last_rung(step)
+        if last is None or trial in self._reached[last]:
             return None
-        self._reached[step][trial] = value
-        return step
+        rung = self._first
+        while rung <= last:
+            self._reached[rung].setdefault(trial, value)
+            rung *= self._reduction
+        return last
 
     def may_pass(self, trial: int, rung: int) -> bool:
         """Whether a trial is among the best of a rung."""

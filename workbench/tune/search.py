@@ -9,18 +9,19 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
 from workbench.core.context import RunContext
-from workbench.core.errors import SpecError, WorkbenchError, error_from_json
+from workbench.core.errors import SpecError, StageError, WorkbenchError, error_from_json
 from workbench.core.json_text import plain
 from workbench.tune.options import TuneSpec
 from workbench.tune.rungs import Rungs, bracket_of
 from workbench.tune.space import Space
-from workbench.tune.study import Output, Study
+from workbench.tune.study import Output, Study, is_refused
 
 _WAIT_SECONDS = 1.0  # for news of trials; also the time in which a wish to pause is heard
 _LESS_URGENT = -1  # than the search itself: what somebody else waits for goes first
@@ -32,16 +33,34 @@ _OVER = ("succeeded", "failed", "cancelled")
 
 @dataclass
 class _Trial:
-    """A trial that is not over: where its run stands, as far as it is known."""
+    """A trial that is not over: where its run stands, as far as it is known.
+
+    Trials with equal values share a run; those after the first are its ``twins``.
+    """
 
     number: int
     run_id: str
+    twins: list[int] = field(default_factory=list)
     known: int = 0  # the last event that was heard of
     curves: dict[str, dict[int, float]] = field(default_factory=dict)  # metric -> step -> value
     finals: dict[str, float] = field(default_factory=dict)
+    not_numbers: set[str] = field(default_factory=set)  # metrics that were NaN or infinite
+    reported: set[int] = field(default_factory=set)  # steps
     rests_at: int | None = None
+    num_slots: int = 1
     held_seconds: float = 0.0  # for which its run has held slots
     begun_at: float | None = None  # since when it does so now
+
+    @property
+    def numbers(self) -> list[int]:
+        """Return all trials that share the run."""
+        return [self.number, *self.twins]
+
+    @property
+    def slot_seconds(self) -> float:
+        """Return for how long its run has held slots until now, times their number."""
+        running = max(time.time() - self.begun_at, 0.0) if self.begun_at is not None else 0.0
+        return (self.held_seconds + running) * self.num_slots
 
     def note_state(self, state: str, moment: float) -> None:
         """Note that its run has changed its state."""
@@ -60,11 +79,11 @@ class Search:
         self._space = space
         self._run = run
         self._begun_at = _begun_at(run)
-        self._slot_seconds: dict[int, float] = {}
+        self._slot_seconds: dict[int, float] = {}  # of trials that are over
         self._num_failed = 0
         self._failure: WorkbenchError | None = None
         self._rungs = _make_rungs(spec)
-        self._live: dict[int, _Trial] = {}
+        self._live: dict[str, _Trial] = {}  # by the id of the run
         self._deleted: set[str] = set()
         self._num_over = 0  # of all trials
 
@@ -76,12 +95,15 @@ class Search:
             WorkbenchError: the first trials all failed, for this reason.
         """
         for trial in self._study.trials():
-            self._climb(trial.number, trial.intermediate_values)
-            self._slot_seconds[trial.number] = self._study.slot_seconds_of(trial)
+            if not self._study.is_twin(trial.number):
+                self._climb(trial.number, trial.intermediate_values)
             if trial.state.is_finished():
-                self._num_over += 1
+                self._slot_seconds[trial.number] = self._study.slot_seconds_of(trial)
+                self._num_over += not is_refused(trial)
             elif self._study.run_of(trial):  # else its values are chosen when its turn comes
                 self._join(trial.number, self._study.rests_at(trial.number))
+        for one in list(self._live.values()):
+            self._judge_again(one)
         while True:
             self._run.stop_if_asked()
             self._fill_up()
@@ -92,13 +114,13 @@ class Search:
                 self._end_resting()
                 continue
             for run_id, news in self._news().items():
-                for one in self._of_run(run_id):
-                    self._hear(one, news)
+                self._hear(self._live[run_id], news)
 
     @property
     def slot_seconds(self) -> float:
         """Return for how long trials have held slots, in all."""
-        return sum(self._slot_seconds.values())
+        live = sum(trial.slot_seconds for trial in self._live.values())
+        return live + sum(self._slot_seconds.values())
 
     # -- beginning trials -------------------------------------------------------------------------
 
@@ -110,9 +132,7 @@ class Search:
             if passing:
                 # Whoever is furthest: it is closest to a result.
                 self._wake(max(passing, key=lambda t: (t.rests_at or 0, -t.number)))
-            elif self._has_budget():
-                self._begin()
-            else:
+            elif not self._has_budget() or not self._begin():
                 return
 
     def _num_at_work(self) -> int:
@@ -124,11 +144,15 @@ class Search:
         is_cheap = self._spec.cpu_hours is None or self.slot_seconds / 3600 < self._spec.cpu_hours
         return is_early and is_cheap and self._study.has_more()
 
-    def _begin(self) -> None:
+    def _begin(self) -> bool:
+        """Begin a trial, unless there is none left to begin."""
         chosen = self._study.ask(self._run.run_id)
+        if chosen is None:
+            return False
         self._run.log(f"Trial {chosen.number}: {_told(self._study.values_of(chosen))}",
                       trial=chosen.number)  # fmt: skip
         self._join(chosen.number, None)
+        return True
 
     def _join(self, number: int, rests_at: int | None) -> None:
         """Ask for a trial's run, or find the one that there is."""
@@ -146,17 +170,40 @@ class Search:
                 "parent_run_id": self._run.run_id,
             },
         )
-        trial = _Trial(number, record["run_id"], rests_at=rests_at)
-        self._live[number] = trial
+        trial = self._live.get(record["run_id"])
+        if trial is not None:  # another trial has the same values, and this very run
+            trial.twins.append(number)
+            self._study.note_twin(number, trial.number)
+            self._study.rest(number, trial.rests_at)
+            return
+        trial = self._live[record["run_id"]] = _Trial(number, record["run_id"], rests_at=rests_at)
         if rests_at is not None:
             self._ask("pause", trial)  # it may have been resumed together with the search
+
+    def _judge_again(self, trial: _Trial) -> None:
+        """Judge a trial whose newest point has reached a rung: nobody may have done so yet."""
+        curve = self._study.trials()[trial.number].intermediate_values
+        if self._spec.pruner not in ("asha", "hyperband") or trial.rests_at or not curve:
+            return
+        *before, newest = [0, *sorted(curve)][-2:]
+        rung = self._rungs_of(trial.number).last_rung(newest)
+        if rung is not None and before[0] < rung and not self._may_pass(trial.number, rung):
+            self._rest(trial, rung)
 
     def _wake(self, trial: _Trial) -> None:
         self._run.log(f"Trial {trial.number} is among the best now: it goes on",
                       trial=trial.number)  # fmt: skip
         self._ask("resume", trial)
-        self._study.rest(trial.number, None)
+        for number in trial.numbers:
+            self._study.rest(number, None)
         trial.rests_at = None
+
+    def _rest(self, trial: _Trial, rung: int) -> None:
+        trial.rests_at = rung
+        for number in trial.numbers:  # before it is asked: a search that is killed asks again
+            self._study.rest(number, rung)
+        self._ask("pause", trial)
+        self._note_progress()
 
     def _ask(self, verb: str, trial: _Trial) -> None:
         try:
@@ -167,68 +214,70 @@ class Search:
     # -- hearing of them --------------------------------------------------------------------------
 
     def _news(self) -> dict[str, dict[str, Any]]:
-        known: dict[str, int] = {}
-        for trial in self._live.values():
-            known[trial.run_id] = min(trial.known, known.get(trial.run_id, trial.known))
+        known = {trial.run_id: trial.known for trial in self._live.values()}
         answer: dict[str, dict[str, Any]] = self._run.client.post(
             "/runs/news", {"known": known, "wait": _WAIT_SECONDS}
         )
         return answer
 
-    def _of_run(self, run_id: str) -> list[_Trial]:
-        """Return the trials of a run: equal ones share it."""
-        return [trial for trial in self._live.values() if trial.run_id == run_id]
-
     def _hear(self, trial: _Trial, news: dict[str, Any]) -> None:
+        record = news["record"]
+        trial.num_slots = record["workers"]
         for event in news["events"]:
-            if event["seq"] <= trial.known:
-                continue
-            trial.known = event["seq"]
+            trial.known = max(trial.known, event["seq"])
             if event["kind"] == "metric":
                 self._note(trial, event["payload"])
             elif event["kind"] == "state":
                 trial.note_state(event["payload"]["state"], event["time"])
-        record = news["record"]
-        self._slot_seconds[trial.number] = trial.held_seconds * record["workers"]
         if record["state"] in _OVER:
-            self._end(trial, record)
+            if news["is_all"]:  # else the rest of its curve comes with the next news
+                self._end(trial, record)
         elif trial.rests_at is None:
             self._judge(trial)
 
     def _note(self, trial: _Trial, point: dict[str, Any]) -> None:
-        name, value, step = point["name"], float(point["value"]), point["step"]
-        if step is None:
-            trial.finals[name] = value
+        name, value, step = point["name"], point["value"], point["step"]
+        if value is None:  # a journal has no word for NaN and infinity
+            trial.not_numbers.add(name)
+        elif step is None:
+            trial.finals[name] = float(value)
         else:
-            trial.curves.setdefault(name, {})[int(step)] = value
+            trial.curves.setdefault(name, {})[int(step)] = float(value)
 
     def _judge(self, trial: _Trial) -> None:
         """Let a trial go on, rest or stop, by what its curve says."""
-        objective = self._spec.objectives[0]
-        curve = trial.curves.get(objective.metric, {})
-        if self._spec.pruner == "none" or not curve:
-            return
-        for step, value in sorted(curve.items()):
-            self._study.report(trial.number, step, value)
+        rung = self._report(trial)
         if self._spec.pruner in ("median", "wilcoxon"):
-            if self._study.should_stop(trial.number):
+            if trial.reported and self._study.should_stop(trial.number):
                 self._stop(trial, "the others are better so far")
-            return
-        rung = self._climb(trial.number, curve)
-        if rung is not None and not self._may_pass(trial.number, rung):
-            self._ask("pause", trial)
-            self._study.rest(trial.number, rung)
-            trial.rests_at = rung
-            self._note_progress()
+        elif rung is not None and not self._may_pass(trial.number, rung):
+            self._rest(trial, rung)
 
-    def _climb(self, number: int, curve: dict[int, float]) -> int | None:
-        """Note which rungs a trial has reached; return the last one that is new."""
+    def _report(self, trial: _Trial) -> int | None:
+        """Put what is new of a trial's curve into the study; return a rung that it has reached."""
+        curve = trial.curves.get(self._spec.objectives[0].metric, {})
+        if self._spec.pruner == "none":
+            return None
+        reached = self._climb(trial.number, curve)
+        new = {
+            step: value for step, value in curve.items()
+            if step not in trial.reported and (_is_round(step) or step in reached)
+        }  # fmt: skip
+        for number in trial.numbers if new else []:
+            self._study.report(number, new)
+        trial.reported |= new.keys()
+        return max(reached.values(), default=None)
+
+    def _climb(self, number: int, curve: Mapping[int, float]) -> dict[int, int]:
+        """Note which rungs a trial has reached; return those that are new, by their steps."""
         rungs, sign = self._rungs_of(number), self._spec.objectives[0].sign
-        best, newest = -math.inf, None
+        best, found = -math.inf, {}
         for step, value in sorted(curve.items()):
             best = max(best, sign * value)
-            newest = rungs.reach(number, step, best) or newest
-        return newest
+            rung = rungs.reach(number, step, best)
+            if rung is not None:
+                found[step] = rung
+        return found
 
     def _rungs_of(self, number: int) -> Rungs:
         return self._rungs[bracket_of(number, len(self._rungs), self._spec.reduction)]
@@ -239,23 +288,47 @@ class Search:
     # -- ending them ------------------------------------------------------------------------------
 
     def _end(self, trial: _Trial, record: dict[str, Any]) -> None:
-        self._leave(trial)
         if record["state"] != "succeeded":
-            self._fail(trial, record)
+            self._leave(trial)
+            self._fail(trial, record["error"])
             return
-        made = [self._run.client.get(f"/artifacts/{each}") for each in record["outputs"].values()]
+        references = [*record["outputs"].values()]
+        try:
+            made = [self._run.client.get(f"/artifacts/{each}") for each in references]
+        except SpecError as error:  # deleted: another trial that has made the same was not good
+            self._leave(trial)
+            self._end_as_equal(trial, error)
+            return
         if record["cached"]:
             self._hear_of_maker(trial, {artifact["made_by"] for artifact in made})
-        values = [self._value_of(trial, made, o.metric) for o in self._spec.objectives]
+        self._report(trial)
+        try:
+            values = [self._value_of(trial, made, o.metric) for o in self._spec.objectives]
+        except StageError as error:
+            self._leave(trial)
+            self._fail(trial, error.to_json())
+            return
         outputs = {
             name: Output(found["kind"], f"{found['name']}@{found['version']}",
                          found["made_by"] == trial.run_id)
             for name, found in zip(record["outputs"], made, strict=True)
         }  # fmt: skip
-        self._study.complete(trial.number, values, outputs)
+        self._leave(trial)
+        for number in trial.numbers:
+            self._study.complete(number, values, outputs)
+        self._deleted -= {output.reference for output in outputs.values()}  # it is there again
         self._delete_what_is_worse()
         for objective, value in zip(self._spec.objectives, values, strict=True):
             self._run.metric(objective.metric, value, trial.number)
+
+    def _end_as_equal(self, trial: _Trial, error: SpecError) -> None:
+        """End a trial whose result was answered from the cache and is deleted meanwhile."""
+        equal = self._study.equal_to(trial.number)
+        if equal is None:
+            self._fail(trial, error.to_json())
+            return
+        for number in trial.numbers:
+            self._study.complete(number, list(equal.values), self._study.outputs_of(equal))
 
     def _hear_of_maker(self, trial: _Trial, run_ids: set[str]) -> None:
         """Take the curves of a trial that the cache has answered from the run that drew them."""
@@ -292,6 +365,7 @@ class Search:
 
         Raises:
             SpecError: there is no such figure; those that there are are told.
+            StageError: it is no number.
         """
         summaries: dict[str, Any] = {}
         for artifact in made:
@@ -302,6 +376,9 @@ class Search:
             return trial.finals[metric]
         if trial.curves.get(metric):
             return trial.curves[metric][max(trial.curves[metric])]
+        if metric in trial.not_numbers or metric in summaries:
+            raise StageError(f"Its {metric} is no number", where=f"trial {trial.number}",
+                             next_step="See the run's own journal for why.")  # fmt: skip
         numbers = [name for name, value in summaries.items() if isinstance(value, int | float)]
         there = sorted({*trial.curves, *trial.finals, *numbers})
         raise SpecError(
@@ -311,12 +388,13 @@ class Search:
             "needs a validation set.",
         )
 
-    def _fail(self, trial: _Trial, record: dict[str, Any]) -> None:
+    def _fail(self, trial: _Trial, error: dict[str, Any] | None) -> None:
         self._rungs_of(trial.number).forget(trial.number)
-        self._study.give_up(trial.number, failed=True)
+        for number in trial.numbers:
+            self._study.give_up(number, failed=True)
         told = "was cancelled"
-        if record["error"]:
-            self._failure = error_from_json(record["error"])
+        if error:
+            self._failure = error_from_json(error)
             told = f"failed: {self._failure.what}"
         self._run.log(f"Trial {trial.number} {told}", trial=trial.number)
         self._num_failed += 1
@@ -328,12 +406,14 @@ class Search:
         self._run.log(f"Trial {trial.number} is stopped: {why}", trial=trial.number)
         self._ask("cancel", trial)
         self._leave(trial)
-        self._study.give_up(trial.number, failed=False)
+        for number in trial.numbers:
+            self._study.give_up(number, failed=False)
 
     def _leave(self, trial: _Trial) -> None:
-        self._study.note_slot_seconds(trial.number, self._slot_seconds.get(trial.number, 0.0))
-        del self._live[trial.number]
-        self._num_over += 1
+        self._slot_seconds[trial.number] = trial.slot_seconds
+        self._study.note_slot_seconds(trial.number, trial.slot_seconds)
+        del self._live[trial.run_id]
+        self._num_over += len(trial.numbers)
         self._note_progress()
 
     def _note_progress(self) -> None:
@@ -362,7 +442,7 @@ class Search:
 
     def _tell_progress(self) -> None:
         total = max(self._spec.trials, self._num_over)
-        resting = len(self._live) - self._num_at_work()
+        resting = sum(trial.rests_at is not None for trial in self._live.values())
         note = f"{self._num_at_work()} at work" + (f", {resting} rest" if resting else "")
         self._run.progress(self._num_over, total, "trials", note)
 
@@ -375,6 +455,15 @@ def _make_rungs(spec: TuneSpec) -> list[Rungs]:
         Rungs(spec.first_rung * spec.reduction**number, spec.reduction)
         for number in range(num_brackets)
     ]
+
+
+def _is_round(step: int) -> bool:
+    """Whether a step is kept of a curve's many: the same ones of each, so that they compare."""
+    while step >= 100:
+        step, rest = divmod(step, 10)
+        if rest:
+            return False
+    return True
 
 
 def _begun_at(run: RunContext) -> float:

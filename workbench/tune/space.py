@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -18,6 +20,7 @@ _FIELD_BOUNDS = ("ge", "le")
 _GRID_POINTS = 5  # of a range of real numbers, or of more whole ones than this allows
 _MOST_WHOLE = 20
 _MOST_POINTS = 100_000  # of a grid
+_MOST_TRIED = 10_000  # of them, to find one whose values go together
 
 
 class _Dimension(BaseModel):
@@ -95,6 +98,33 @@ class Space:
     def grid(self) -> Iterator[dict[str, Value]]:
         """Yield every combination of choices and of points of ranges, conditions heeded."""
         yield from self._grid(list(self.dimensions), {})
+
+    def example(self) -> dict[str, Value]:
+        """Return values that go together.
+
+        Raises:
+            SpecError: none were found among the first points of the grid.
+        """
+        refused: SpecError | None = None
+        for values in itertools.islice(self.grid(), _MOST_TRIED):
+            try:
+                self.to_spec(values)
+            except SpecError as error:
+                refused = refused or error
+                continue
+            return values
+        assert refused is not None  # a grid has a point
+        raise refused
+
+    def examples(self) -> Iterator[dict[str, Value]]:
+        """Yield values that go together such that every choice is among them, where it can be."""
+        first = self.example()
+        yield first
+        for name, dimension in self.dimensions.items():
+            for value in dimension.choices if isinstance(dimension, Choice) else []:
+                with suppress(SpecError):
+                    self.to_spec({**first, name: value})
+                    yield {**first, name: value}
 
     def points(self, name: str) -> list[Value]:
         """Return the values of a dimension in a grid."""
@@ -246,16 +276,24 @@ def _in_order(spec: type[Spec], dimensions: Mapping[str, Dimension]) -> dict[str
     return ordered
 
 
-def grid_size(space: Space) -> int:
-    """Count the points of a grid.
+def check_grid(space: Space) -> None:
+    """See that a grid is not too large, without listing it where that can be told otherwise.
+
+    Raises:
+        SpecError: it has more than 100,000 points.
+    """
+    if math.prod(len(space.points(name)) for name in space.dimensions) > _MOST_POINTS:
+        list_grid(space)  # conditions may make it smaller
+
+
+def list_grid(space: Space) -> list[dict[str, Value]]:
+    """Return the points of a grid.
 
     Raises:
         SpecError: there are more than 100,000.
     """
-    count = 0
-    for _ in space.grid():
-        count += 1
-        if count > _MOST_POINTS:
-            raise SpecError(f"The grid has more than {_MOST_POINTS:,} points", where="space",
-                            next_step="Give ranges a larger step.")  # fmt: skip
-    return count
+    points = list(itertools.islice(space.grid(), _MOST_POINTS + 1))
+    if len(points) > _MOST_POINTS:
+        raise SpecError(f"The grid has more than {_MOST_POINTS:,} points", where="space",
+                        next_step="Give ranges a larger step, or use another sampler.")  # fmt: skip
+    return points

@@ -12,18 +12,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from workbench.core.errors import SpecError
 from workbench.tune.options import TuneSpec
-from workbench.tune.space import Choice, Space
+from workbench.tune.space import Choice, Space, list_grid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
     from optuna.trial import FrozenTrial, Trial
 
 JOURNAL = "study.journal"
 _NAME = "study"
 _VALUES, _RUN, _RESTS, _REFUSED = "values", "run_id", "rests_at", "refused"
-_OUTPUTS, _SECONDS = "outputs", "slot_seconds"
+_OUTPUTS, _SECONDS, _TWIN = "outputs", "slot_seconds", "twin_of"
 _MOST_TRIES = 50  # to find values that go together
 
 
@@ -56,7 +57,7 @@ class Study:
                 directions=[objective.direction for objective in spec.objectives],
                 load_if_exists=True, pruner=make_pruner(spec),
             )  # fmt: skip
-        self._grid = list(space.grid()) if spec.sampler == "grid" else None
+        self._grid = list_grid(space) if spec.sampler == "grid" else None
 
     # -- what is there ----------------------------------------------------------------------------
 
@@ -106,27 +107,31 @@ class Study:
     # -- what comes next --------------------------------------------------------------------------
 
     def has_more(self) -> bool:
-        """Whether there is another set of values to try."""
-        most = self._spec.trials if self._grid is None else min(self._spec.trials, len(self._grid))
-        return len(self.trials()) < most or bool(self._half_asked())
+        """Whether there is another set of values to try; refused ones were no trials."""
+        num_tried = sum(not is_refused(trial) for trial in self.trials())
+        if num_tried >= self._spec.trials:
+            return bool(self._half_asked())
+        return self._has_point(len(self.trials())) or bool(self._half_asked())
 
-    def ask(self, search_id: str) -> FrozenTrial:
+    def ask(self, search_id: str) -> FrozenTrial | None:
         """Choose the values of a new trial, and note them with the id of the run to come.
 
-        The id follows from that of the search: a run that is asked for twice is one run.
+        The id follows from that of the search: a run that is asked for twice is one run. None if
+        no other point of a grid is left whose values go together.
 
         Raises:
             SpecError: no values go together.
         """
-        from workbench.core.errors import SpecError
-
         half_asked = self._half_asked()
         number = half_asked[0] if half_asked else len(self.trials())
+        refused: SpecError | None = None
         with _quiet():
             self._study.sampler = self._sampler(number)
-            for _ in range(_MOST_TRIES):
+            for _ in range(_MOST_TRIES if self._grid is None else len(self._grid) + 1):
+                if not half_asked and not self._has_point(len(self.trials())):
+                    return None
                 trial = self._trial(half_asked.pop(0)) if half_asked else self._study.ask()
-                values = self._values(trial, number)
+                values = self._values(trial)
                 try:
                     self._space.to_spec(values)
                 except SpecError as error:
@@ -136,8 +141,9 @@ class Study:
                     continue
                 break
             else:
+                why = f": {refused.what}" if refused else ""
                 raise SpecError(
-                    f"In {_MOST_TRIES} tries no values went together: {refused.what}",
+                    f"In {_MOST_TRIES} tries no values went together{why}",
                     where="space",
                     next_step="Widen the search space, or change the fixed parameters.",
                 )
@@ -152,16 +158,32 @@ class Study:
 
     # -- what is found ----------------------------------------------------------------------------
 
-    def report(self, number: int, step: int, value: float) -> None:
-        """Note what a trial has at a step."""
+    def report(self, number: int, curve: Mapping[int, float]) -> None:
+        """Note what a trial has at steps, those of them that are new."""
+        known = self.trials()[number].intermediate_values
         trial = self._trial(number)
-        if step not in self.trials()[number].intermediate_values:
-            trial.report(value, step)
+        for step, value in sorted(curve.items()):
+            if step not in known:
+                trial.report(value, step)
 
     def should_stop(self, number: int) -> bool:
         """Whether Optuna's pruner would stop a trial now."""
         with _quiet():
             return bool(self._trial(number).should_prune())
+
+    def note_twin(self, number: int, lead: int) -> None:
+        """Note that a trial has the values of another one, whose run it shares."""
+        self._trial(number).set_user_attr(_TWIN, lead)
+
+    def is_twin(self, number: int) -> bool:
+        """Whether a trial shares, or has shared, the run of another one."""
+        return _TWIN in self.trials()[number].user_attrs
+
+    def equal_to(self, number: int) -> FrozenTrial | None:
+        """Return another trial with the same values that has come to a result."""
+        own = self.values_of(self.trials()[number])
+        done = (t for t in self.trials() if t.state.name == "COMPLETE" and t.number != number)
+        return next((trial for trial in done if self.values_of(trial) == own), None)
 
     def rest(self, number: int, rung: int | None) -> None:
         """Note that a trial rests at a rung, or none any more."""
@@ -184,9 +206,12 @@ class Study:
     def _trial(self, number: int) -> Trial:
         return self._optuna.trial.Trial(self._study, self.trials()[number]._trial_id)
 
-    def _values(self, trial: Trial, number: int) -> dict[str, Any]:
+    def _has_point(self, number: int) -> bool:
+        return self._grid is None or number < len(self._grid)
+
+    def _values(self, trial: Trial) -> dict[str, Any]:
         if self._grid is not None:
-            return self._grid[number]
+            return self._grid[trial.number]
         values: dict[str, Any] = {}
         for name, dimension in self._space.dimensions.items():
             if not self._space.active(name, values):
@@ -229,20 +254,31 @@ class Study:
                 return samplers.RandomSampler(seed=seed)
 
 
+def is_refused(trial: FrozenTrial) -> bool:
+    """Whether a trial's values did not go together, so that it was none."""
+    return _REFUSED in trial.user_attrs
+
+
 def row_of(trial: FrozenTrial) -> dict[str, Any]:
     """Return what there is to tell of a trial, as plain values: a row of ``trials.json``."""
     made: dict[str, list[Any]] = trial.user_attrs.get(_OUTPUTS, {})
     rests_at = trial.user_attrs.get(_RESTS)
     return {
         "trial": trial.number,
-        "state": "resting" if rests_at is not None and not trial.state.is_finished()
-        else trial.state.name.lower(),
+        "state": _word(trial, rests_at),
         "values": trial.values,
         "parameters": json.loads(trial.user_attrs.get(_VALUES, "{}")),
         "curve": {str(step): value for step, value in sorted(trial.intermediate_values.items())},
         "run_id": str(trial.user_attrs.get(_RUN, "")),
         "outputs": {name: Output(*each).reference for name, each in made.items()},
     }  # fmt: skip
+
+
+def _word(trial: FrozenTrial, rests_at: int | None) -> str:
+    if is_refused(trial):
+        return "refused"
+    is_resting = rests_at is not None and not trial.state.is_finished()
+    return "resting" if is_resting else trial.state.name.lower()
 
 
 class StudyReader:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
-from typing import Any
 
 from workbench.core.artifact import MANIFEST, Draft
 from workbench.core.context import Outputs, RunContext
-from workbench.core.registry import load_stage, stage
+from workbench.core.registry import outside_of, stage
 from workbench.tune.options import TuneSpec
 from workbench.tune.page import write_study_page
 from workbench.tune.search import Search
-from workbench.tune.study import JOURNAL, Study, row_of
+from workbench.tune.study import JOURNAL, Study, is_refused, row_of
 
 TRIALS = "trials.json"
 
@@ -29,16 +27,9 @@ def _outside(spec: TuneSpec) -> str | None:
     """Return what the trials read from outside; a search with a limit of time has no one result."""
     if spec.hours is not None or spec.cpu_hours is not None:
         return None
-    definition = load_stage(spec.stage)
-    if definition.fingerprint is None:
-        return str(definition.version)
-    found = definition.fingerprint(definition.spec.parse(_example(spec)))
-    return None if found is None else f"{definition.version}:{found}"
-
-
-def _example(spec: TuneSpec) -> dict[str, Any]:
-    """Return the values of some trial."""
-    return {**spec.parameters, **next(spec.open_space(spec.parameters).grid())}
+    space = spec.open_space(spec.parameters)
+    found = {outside_of(spec.stage, space.to_spec(values)) for values in space.examples()}
+    return None if None in found else json.dumps(sorted(map(str, found)))
 
 
 @stage(title="Tune", coordinator=True, fingerprint=_outside)
@@ -53,8 +44,7 @@ def tune(spec: TuneSpec, run: RunContext) -> TuneOutputs:
         SpecError: the search space holds what the stage refuses; the trials have no such figure.
         WorkbenchError: the first trials all failed: what ended the last of them.
     """
-    base = _pinned(spec, run)
-    space = spec.open_space(base)
+    space = spec.open_space(spec.parameters)
     study = Study(run.folder, spec, space)
     search = Search(spec, study, space, run)
     search.work()
@@ -62,28 +52,10 @@ def tune(spec: TuneSpec, run: RunContext) -> TuneOutputs:
                        best=_save_best(spec, study, run))  # fmt: skip
 
 
-def _pinned(spec: TuneSpec, run: RunContext) -> dict[str, Any]:
-    """Return the fixed parameters, each alias replaced by the version it has at the beginning."""
-    definition = load_stage(spec.stage)
-
-    def pin(kind: str, reference: str) -> str:
-        found = run.client.get(f"/artifacts/{reference}", kind=kind)
-        return f"{found['name']}@{found['version']}"
-
-    def write(folder: Path) -> None:
-        whole = definition.spec.parse(_example(spec)).map_references(pin).model_dump(mode="json")
-        fixed = {name: whole[name] for name in spec.parameters}
-        (folder / "parameters.json").write_text(json.dumps(fixed))
-
-    folder = run.checkpoint("parameters", write)
-    found: dict[str, Any] = json.loads((folder / "parameters.json").read_text())
-    return found
-
-
 def _save_study(spec: TuneSpec, study: Study, search: Search, run: RunContext) -> Draft:
     draft = run.save("study", spec.name)
     shutil.copyfile(run.folder / JOURNAL, draft.path / JOURNAL)
-    rows = [row_of(trial) for trial in study.trials()]
+    rows = [row_of(trial) for trial in study.trials() if not is_refused(trial)]
     (draft.path / TRIALS).write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
     write_study_page(draft.path / "report.html", spec, rows)
     states = [row["state"] for row in rows]
