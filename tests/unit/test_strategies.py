@@ -16,7 +16,7 @@ from workbench.core.errors import RunPaused, SpecError
 from workbench.core.laws import FolderRun
 from workbench.models.predictor import load_predictor
 from workbench.train.options import Kind, Layout
-from workbench.train.state import Place
+from workbench.train.state import Place, read_place
 from workbench.train.strategies.layout import choose_layout
 from workbench.train.train import TrainSpec
 
@@ -90,6 +90,44 @@ def test_a_strategy_gives_the_losses_and_the_model_of_a_single_process(
     expected, found = (load_predictor(each.path).predict(texts) for each in (single[1], model))
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert not list(model.path.glob("model-part-*"))
+
+
+FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "distilbert": ("DistilBert", {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64,
+                                  "dropout": 0.0, "attention_dropout": 0.0,
+                                  "seq_classif_dropout": 0.0}),
+    "llama": ("Llama", {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+                        "num_key_value_heads": 2, "intermediate_size": 64, "pad_token_id": 0}),
+    "roberta": ("Roberta", {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+                            "intermediate_size": 64, "hidden_dropout_prob": 0.0,
+                            "attention_probs_dropout_prob": 0.0}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["fsdp", "tensor"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_each_family_of_models_learns_the_same_when_it_is_cut(
+    encoder: Path, inputs: Inputs, tmp_path: Path, family: str, kind: Kind
+) -> None:
+    import torch
+    import transformers
+
+    name, settings = FAMILIES[family]
+    size = json.loads((encoder / "config.json").read_text())["vocab_size"]
+    config = getattr(transformers, f"{name}Config")(
+        vocab_size=size, max_position_embeddings=64, **settings
+    )
+    other = Path(shutil.copytree(encoder, tmp_path / "other"))
+    torch.manual_seed(0)
+    getattr(transformers, f"{name}Model")(config).save_pretrained(other)
+    found = []
+    for number, changes in enumerate(
+        [{}, {"strategy": kind, "ways": 2 if kind == "tensor" else None}]
+    ):
+        run = FolderRun(tmp_path / f"run-{number}", inputs, num_workers=1 + number)
+        run.run(spec_for(other, **changes))
+        found.append(losses(run))
+    np.testing.assert_allclose(found[1], found[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["ddp", "fsdp", "pipeline"])
@@ -177,7 +215,7 @@ def test_torch_reads_a_checkpoint_as_one_of_its_own(
     torch.testing.assert_close(state[name], torch.cat(parts), atol=0, rtol=0)
 
 
-def test_a_cut_off_checkpoint_and_one_of_another_model_are_named(
+def test_a_cut_off_checkpoint_is_left_and_one_of_another_model_is_named(
     encoder: Path, inputs: Inputs, tmp_path: Path
 ) -> None:
     run = FolderRun(tmp_path, inputs, pause_after=2)
@@ -187,12 +225,14 @@ def test_a_cut_off_checkpoint_and_one_of_another_model_are_named(
     run.pause_after = None
     newest = sorted(f for k, f in run.checkpoints().items() if k.startswith("step-"))[-1]
     (shard,) = newest.glob("rank-*.safetensors")
-    whole = shard.read_bytes()
-    shard.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(Exception, match="is cut off") as cut:
-        run.run(spec)
-    assert "one before" in cut.value.next_step
-    shard.write_bytes(whole)
+    num_steps = read_place(newest).step
+    shard.write_bytes(shard.read_bytes()[: shard.stat().st_size // 2])
+    run.run(spec)
+    told = [facts["message"] for kind, facts in run.events if kind == "log"]
+    assert any("is cut off" in message and "before it is used" in message for message in told)
+    again = [facts["step"] for kind, facts in run.events if kind == "metric"].count(num_steps - 1)
+    assert again == 2, "the step before it is made again, and none of the others"
+    assert losses(run)
     other = shutil.copytree(encoder, tmp_path / "other")
     config = json.loads((other / "config.json").read_text())
     from transformers import BertConfig, BertModel
@@ -234,6 +274,8 @@ def test_what_does_not_fit_is_sharded_unless_each_bit_counts() -> None:
         for changes in ({}, {"exact": True}, {"strategy": "ddp"})
     ]
     assert kinds == ["fsdp", "ddp", "ddp"]
+    unknown = choose_layout(TrainSpec(dataset="x"), {"model_type": "t5"}, 2, 10**9, 16e9)
+    assert unknown.kind == "ddp"
 
 
 @pytest.mark.parametrize(
@@ -242,6 +284,8 @@ def test_what_does_not_fit_is_sharded_unless_each_bit_counts() -> None:
         ({"strategy": "tensor", "ways": 5}, CONFIG, "12 attention heads"),
         ({"strategy": "pipeline", "ways": 7}, CONFIG, "6 layers cannot be cut into 7 stages"),
         ({"strategy": "tensor"}, {"model_type": "t5"}, "'t5' cannot be cut"),
+        ({"strategy": "fsdp"}, {"model_type": "t5"}, "'t5' cannot be cut"),
+        ({"strategy": "pipeline"}, {"model_type": "llama"}, "'llama' cannot be cut into stages"),
     ],
 )
 def test_a_strategy_that_does_not_suit_the_model_is_refused(

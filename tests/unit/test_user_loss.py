@@ -129,3 +129,39 @@ def test_too_little_memory_is_left_to_the_training_that_heals_from_it() -> None:
     with pytest.raises(RuntimeError, match="memory") as raised:
         hungry(torch.randn(2, 2), torch.tensor([0, 1]))
     assert is_out_of_memory(raised.value)
+
+
+@loss
+def steep(logits: torch.Tensor, labels: torch.Tensor, flag: str = "") -> torch.Tensor:
+    from pathlib import Path
+
+    found = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    steep.calls = getattr(steep, "calls", 0) + 1  # type: ignore[name-defined]
+    if steep.calls == 10 and not Path(flag).exists():
+        Path(flag).touch()
+        found = found + torch.sqrt(logits[:, 0] * 0)  # adds nothing; its gradient is no number
+    return found
+
+
+@pytest.mark.parametrize("checkpoint_seconds", [0, 3600])
+def test_a_gradient_that_is_no_number_is_taken_back_and_its_batch_left_out(
+    encoder: Path, inputs: Inputs, tmp_path: Path, checkpoint_seconds: float
+) -> None:
+    run = FolderRun(tmp_path / "run", inputs)
+    own = steep.set(flag=str(tmp_path / "flag"))
+    spec = TrainSpec(
+        dataset="train", validation="check", model=str(encoder), epochs=4, batch_size=16,
+        learning_rate=3e-3, max_tokens=24, precision="float32", loss=own, virtual_ranks=1,
+        checkpoint_seconds=checkpoint_seconds,
+    )  # fmt: skip
+    model = run.run(spec)["model"]
+    told = [facts for kind, facts in run.events
+            if kind == "log" and "without the batch" in facts["message"]]  # fmt: skip
+    assert [facts["step"] for facts in told] == [9]
+    assert told[0]["message"].startswith("The gradient of step 9 was no number")
+    curve = [f for k, f in run.events if k == "metric" and f["name"] == "loss"]
+    assert all(np.isfinite(f["value"]) for f in curve)
+    starts = [f["step"] for k, f in run.events if k == "log" and "ready_seconds" in f]
+    assert starts[0] == 0
+    assert starts[1] == 9 if checkpoint_seconds == 0 else starts[1] < 9, "from before that step"
+    assert model.summary["macro_recall"] > 0.8

@@ -41,12 +41,23 @@ def read_records(dataset: Artifact, columns: list[str] | None = None) -> pa.Tabl
     """Read all records of a data set as one Arrow table (columns of ``SCHEMA`` and any others).
 
     Raises:
-        DataError: the artifact is no data set, or holds no partition.
+        DataError: the artifact is no data set, holds no partition, or one is damaged.
     """
     if dataset.kind != "dataset":
         raise DataError(f"{dataset.reference} is a {dataset.kind}, not a data set",
                         where=dataset.reference, next_step="Name a data set.")  # fmt: skip
-    return pa.concat_tables(pq.read_table(path, columns=columns) for path in partitions(dataset))
+    return pa.concat_tables(_read_partition(path, columns) for path in partitions(dataset))
+
+
+def _read_partition(path: Path, columns: list[str] | None) -> pa.Table:
+    try:
+        return pq.read_table(path, columns=columns)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(
+            f"{path.name} is damaged: {error}",
+            where=str(path),
+            next_step="Make the data set again: workbench gc, then the run that made it.",
+        ) from error
 
 
 def partitions(dataset: Artifact) -> list[Path]:

@@ -19,10 +19,12 @@ from workbench.train.saver import Saver
 from workbench.train.shards import PART_OF_MODEL, read_shards, write_shards
 from workbench.train.state import Place, best_key, read_place
 from workbench.train.strategies.make import make_strategy
+from workbench.train.strategies.optimiser import MOMENTS, are_numbers
 from workbench.train.strategies.strategy import Wishes
 from workbench.train.training_task import make_task
 
 _REPORT_SECONDS = 0.5
+_OF_MOMENTS = tuple(f".{moment}" for moment in MOMENTS)  # how the names of these tensors end
 
 
 class Fit:
@@ -57,6 +59,7 @@ class Fit:
         if self._memory is not None and self._memory.place != self._place:
             self._memory.close_update(self._place)
         self._first_step = self._place.step
+        self._last_update = max(self._place.step - 1, 0)
         self._epoch_batches: tuple[int, list[batches.Rows]] = (-1, [])
         self._last_report = -math.inf  # the first step is told at once
         self._last_checkpoint = time.monotonic()
@@ -120,6 +123,7 @@ class Fit:
         share = batches.learning_rate_share(step, self._num_steps, options.warmup_share)
         with self._ranks.clock("optimiser"):
             was_taken = self._strategy.update(options.learning_rate * share, step, scale)
+        self._last_update = step
         if options.precision == "fp16":
             self._place.adapt_scale(was_taken=was_taken)
         return found.wishes
@@ -143,17 +147,29 @@ class Fit:
 
     def _check_loss(self, loss: float) -> None:
         if not math.isfinite(loss):
+            blamed = self._blamed_step()
+            what = f"The loss is {loss} at step {blamed}: training diverged"
+            if blamed != self._place.step:
+                what = f"The gradient of step {blamed} was no number, though its loss was one"
             # By each rank: whichever is heard to fail first has told it before.
-            self._reporter.tell("diverged", step=self._place.step)
+            self._reporter.tell("diverged", step=blamed, is_in_weights=blamed != self._place.step)
             raise StageError(
-                f"The loss is {loss} at step {self._place.step}: training diverged",
-                where=f"step {self._place.step}",
+                what,
+                where=f"step {blamed}",
                 next_step="Use a smaller learning rate, more warm-up, or precision float32.",
                 cause=Cause.NOT_A_NUMBER,
             )
         self._losses.append((self._place.step, loss))
         if self._memory is not None:
             self._memory.note_loss(self._place.step, loss)
+
+    def _blamed_step(self) -> int:
+        """Return the step that made the loss no number: this one, or the update before it.
+
+        What the optimiser keeps tells: it begins with zeros, and only gradients get into it.
+        """
+        kept = [s.values for s in self._strategy.held() if s.name.endswith(_OF_MOMENTS)]
+        return self._place.step if are_numbers(kept) else self._last_update
 
     # -- validation -------------------------------------------------------------------------------
 

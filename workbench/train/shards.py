@@ -95,6 +95,16 @@ def read_shards(folder: Path, shards: Iterable[Shard]) -> None:
             stored.copy(shard)
 
 
+def check_shards(folder: Path) -> None:
+    """See that what ranks have written into a folder is whole, by the ends of its files.
+
+    Raises:
+        DataError: a file is cut off or no safetensors file.
+    """
+    with ExitStack() as stack:
+        _StoredShards(folder, stack, framework="numpy")
+
+
 def merge_shards(folder: Path, path: Path) -> None:
     """Make one plain safetensors file of the parts of a model in a folder, if there are any."""
     from safetensors.numpy import save_file

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from workbench.core.context import RunContext
-from workbench.core.errors import Cause, StageError
+from workbench.core.errors import Cause, DataError, StageError
 from workbench.models.checkpoint import num_parameters
 from workbench.models.folder import CONFIG, WEIGHTS, read_json, write_json
 from workbench.pool.gpus import gpus_of_host
@@ -23,7 +23,7 @@ from workbench.train.memories import RankMemories, free_memories
 from workbench.train.options import FitJob, Layout, ScoreJob
 from workbench.train.profile import Profile, RankProfile, advise, combine, summary_of
 from workbench.train.rank import no_gpu
-from workbench.train.shards import cut_head, merge_shards
+from workbench.train.shards import check_shards, cut_head, merge_shards
 from workbench.train.state import (
     BEST_KEY,
     STEP_KEY,
@@ -67,7 +67,7 @@ def fit(job: FitJob, run: RunContext) -> Fitted:
         resumed = job.model_copy(
             update={
                 "work": work,
-                "resume_from": newest_state(checkpoints),
+                "resume_from": _newest_whole(run),
                 "skipped": _skipped(checkpoints),
                 "num_shrinks": run.num_shrinks,
                 "layout": layout,
@@ -87,6 +87,8 @@ def fit(job: FitJob, run: RunContext) -> Fitted:
         except StageError as error:
             if error.cause != Cause.NOT_A_NUMBER or relay.diverged_at is None:
                 raise
+            if relay.is_in_weights:
+                _go_back_before(relay.diverged_at, run)
             _skip(relay.diverged_at, error, run)
             continue
         finally:
@@ -226,6 +228,20 @@ def _fresh_folder(run: RunContext, kind: str) -> Path:
     return folder
 
 
+def _newest_whole(run: RunContext) -> Path | None:
+    """Return the newest checkpoint that can be read; those after it are dropped, and told."""
+    while (newest := newest_state(run.checkpoints())) is not None:
+        try:
+            check_shards(newest)
+        except DataError as error:
+            run.log(f"{error.what}; the checkpoint before it is used", where=error.where)
+            key = next(key for key, folder in run.checkpoints().items() if folder == newest)
+            run.forget_checkpoint(key)
+            continue
+        return newest
+    return None
+
+
 def _skipped(checkpoints: Mapping[str, Path]) -> list[int]:
     """Return the steps whose batches are left out."""
     keys = (key for key in checkpoints if key.startswith(_SKIPPED_KEY))
@@ -242,6 +258,14 @@ def _skip(step: int, error: StageError, run: RunContext) -> None:
         raise error
     run.log(f"{error.what}; it goes on without the batch of step {step}", step=step)  # fmt: skip
     run.checkpoint(f"{_SKIPPED_KEY}{step}", lambda folder: None)
+
+
+def _go_back_before(step: int, run: RunContext) -> None:
+    """Let go of all that was kept since a step: its update is in it."""
+    free_memories(run)
+    for key, folder in run.checkpoints().items():
+        if key.startswith(STEP_KEY) and read_place(folder).step > step:
+            run.forget_checkpoint(key)
 
 
 def _result(place: Place, work: Path, run: RunContext) -> Path:
@@ -261,6 +285,7 @@ class _FitRelay:
         self.place: Place | None = None  # set when training has ended
         self.profiles: list[RankProfile] = []
         self.diverged_at: int | None = None  # the step at which the loss was no number
+        self.is_in_weights = False  # what made it so
 
     def hear(self, event: Event) -> None:
         while self._told and self._told[0][0] <= self._run.num_kept:
@@ -287,7 +312,10 @@ class _FitRelay:
             case "float8" if event["rank"] == 0:
                 self._run.log(f"{event['layers']} layers multiply in 8 bits", **event)
             case "diverged":
-                self.diverged_at = event["step"]
+                # Of a model that is spread over ranks, not each sees it in its own part.
+                known = event["step"] if self.diverged_at is None else self.diverged_at
+                self.diverged_at = min(known, event["step"])
+                self.is_in_weights = self.is_in_weights or event["is_in_weights"]
             case "profile":
                 self.profiles.append(RankProfile(**event["profile"]))
             case "finished":

@@ -23,6 +23,7 @@ class Family:
     path: str  # of the list of layers, within the base model
     columns: tuple[str, ...]
     rows: tuple[str, ...]
+    has_stages: bool = False  # a stage without the embeddings, or without the head, can compute
     heads: str = "num_attention_heads"
     inner: str = "intermediate_size"
 
@@ -34,6 +35,19 @@ class Family:
     def has_ways(self, config: Mapping[str, Any], ways: int) -> bool:
         """Whether each layer of a model can be cut into so many equal parts."""
         return int(config[self.heads]) % ways == 0 and int(config[self.inner]) % ways == 0
+
+    def check_stages(self, config: Mapping[str, Any]) -> None:
+        """See that models of this kind can be cut into stages.
+
+        Raises:
+            SpecError: what stands before and behind their layers cannot be taken away from them.
+        """
+        if not self.has_stages:
+            raise SpecError(
+                f"Models of the kind {config.get('model_type')!r} cannot be cut into stages",
+                where="strategy",
+                next_step="Use the strategy fsdp or tensor.",
+            )
 
     def check_ways(self, config: Mapping[str, Any], ways: int) -> None:
         """See that each layer of a model can be cut into so many equal parts.
@@ -57,6 +71,7 @@ _BERT = Family(
         "attention.self.query", "attention.self.key", "attention.self.value", "intermediate.dense",
     ),
     rows=("attention.output.dense", "output.dense"),
+    has_stages=True,
 )  # fmt: skip
 _DISTILBERT = Family(
     path="transformer.layer",
@@ -77,6 +92,11 @@ FAMILIES = {
     "bert": _BERT, "roberta": _BERT, "xlm-roberta": _BERT, "camembert": _BERT, "electra": _BERT,
     "distilbert": _DISTILBERT, "llama": _LLAMA, "mistral": _LLAMA, "qwen2": _LLAMA,
 }  # fmt: skip
+
+
+def is_known(config: Mapping[str, Any]) -> bool:
+    """Whether models of a configuration can be cut into parts at all."""
+    return config.get("model_type") in FAMILIES
 
 
 def family_of(config: Mapping[str, Any]) -> Family:

@@ -8,7 +8,7 @@ from typing import Any
 from workbench.core.errors import SpecError
 from workbench.train.batches import num_slices
 from workbench.train.options import FitOptions, Kind, Layout
-from workbench.train.strategies.families import family_of
+from workbench.train.strategies.families import family_of, is_known
 
 # A weight, its gradient and two moments in float32.
 BYTES_PER_PARAMETER = 16
@@ -34,7 +34,10 @@ def choose_layout(
     kind = options.strategy
     if kind == "auto":
         is_large = num_parameters * BYTES_PER_PARAMETER > _SHARE_OF_MEMORY * bytes_per_worker
-        kind = "fsdp" if is_large and num_workers > 1 and not options.exact else "ddp"
+        can_be_spread = num_workers > 1 and not options.exact and is_known(config)
+        kind = "fsdp" if is_large and can_be_spread else "ddp"
+    if kind == "fsdp":
+        family_of(config)  # whoever is not known is told now
     if kind in ("ddp", "fsdp"):
         return Layout(kind=kind, world=min(num_workers, slices))
     wished = options.ways or (2 if kind == "fsdp+tensor" else num_workers)
@@ -47,6 +50,7 @@ def _possible_ways(kind: Kind, config: Mapping[str, Any], ways: int, *, is_wish:
     """Return into how many parts a model is cut: as many as asked for, or fewer if none was."""
     family = family_of(config)
     if kind == "pipeline":
+        family.check_stages(config)
         num_layers = int(config.get("num_hidden_layers") or config["n_layers"])
         if is_wish and ways > num_layers:
             raise SpecError(f"{num_layers} layers cannot be cut into {ways} stages",

@@ -146,7 +146,8 @@ class Pipelined(BlockOwner):
     def _receive(self, inputs: Inputs) -> torch.Tensor | None:
         if self._is_first:
             return None
-        hidden = torch.empty(*inputs["input_ids"].shape, self._width)
+        words = inputs["input_ids"]
+        hidden = torch.empty(*words.shape, self._width, device=words.device)
         with self._ranks.clock("communication"):
             dist.recv(hidden, self._ranks.rank - 1)
         return hidden
