@@ -47,7 +47,9 @@ from workbench.runs import Run
 from workbench.serve.score import ScoreSpec
 from workbench.tasks.evaluate import EvaluateSpec
 from workbench.train.distil import DistilSpec
+from workbench.train.pretrain import PretrainSpec
 from workbench.train.train import TrainSpec
+from workbench.tune.options import TuneSpec
 
 _MOST_UNFINISHED = 6
 _RUN_SECONDS = 600.0
@@ -139,6 +141,8 @@ class Ground:
             Kind("split", lambda n: SplitSpec(dataset="rows", seed=n, parts=_PARTS), versions()),
             Kind("sample", lambda n: SampleSpec(dataset="rows", seed=n), versions()),
             Kind("train", lambda n: self._train(n, f"model-{n}"), versions(), 2),
+            Kind("pretrain", self._pretrain, versions()),
+            Kind("tune", self._tune, versions("best_model")),
             Kind("distil", self._distil, versions(), 2),
             Kind("evaluate", self._evaluate, _evaluation),
             Kind("score", lambda n: self._score(n), versions()),
@@ -155,6 +159,19 @@ class Ground:
         return TrainSpec(
             dataset="rows", model=str(self.encoder), epochs=4, batch_size=16, learning_rate=3e-3,
             max_tokens=24, precision="float32", checkpoint_seconds=0.2, seed=number, name=name,
+        )  # fmt: skip
+
+    def _pretrain(self, number: int) -> PretrainSpec:
+        return PretrainSpec(
+            datasets=["rows"], model=str(self.encoder), epochs=2, batch_size=16, max_tokens=24,
+            precision="float32", checkpoint_seconds=0.2, seed=number, name=f"language-{number}",
+        )  # fmt: skip
+
+    def _tune(self, number: int) -> TuneSpec:
+        trial = self._train(number, "trial").model_dump(mode="json", exclude={"learning_rate"})
+        return TuneSpec(
+            parameters={**trial, "validation": "rows"}, space={"learning_rate": [1e-4, 3e-3]},
+            sampler="grid", at_once=1, name=f"study-{number}",
         )  # fmt: skip
 
     def _distil(self, number: int) -> DistilSpec:

@@ -52,7 +52,7 @@ def test_a_killed_rank_costs_a_step_at_most(
         with suppress(ProcessLookupError):
             os.kill(random.choice(pids), signal.SIGKILL)
     ranks_of(run, 3, workers)
-    assert run.wait(180).state == "succeeded"
+    assert run.wait(180).state == "succeeded", run.record()["error"]
     told = losses(run)
     begun = resumed_at(run)
     assert len(begun) == 2

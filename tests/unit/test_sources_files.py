@@ -377,6 +377,14 @@ def test_a_link_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     assert texts("lines", folder / "**" / "*.txt") == ["one", "one"]
     (folder / "in" / "c.txt").symlink_to(tmp_path / "secret.txt")
     assert "leads out of" in failure("lines", folder / "**" / "*.txt").what
+    source = LinesSource.parse({
+        "name": "s", "path": str(folder / "**" / "*.txt"), "on_bad_file": "reject",
+    })  # fmt: skip
+    assert source.fingerprint() == source.fingerprint()
+    rows = [row for part in source.parts() for row in source.read_part(part)]
+    assert [row.text for row in rows if isinstance(row, SourceRow)] == ["one", "one"]
+    (bad,) = (row for row in rows if isinstance(row, Rejected))
+    assert "leads out of" in bad.reason
     (folder / "in" / "c.txt").unlink()
     (folder / "other").symlink_to(tmp_path)
     assert "leads out of" in failure("lines", folder / "*" / "*.txt").what

@@ -21,6 +21,7 @@ from workbench.core.errors import DataError, SpecError
 from workbench.core.laws import FolderRun
 from workbench.data.integrate import IntegrateSpec
 from workbench.data.records import read_records
+from workbench.data.sources import fetcher
 from workbench.data.sources.fetch import fetch_again
 from workbench.data.sources.fetcher import NotFetched, checked_url, is_private, turn_of
 from workbench.data.sources.laws import SourceLaws
@@ -32,6 +33,12 @@ from workbench.data.sources.web import WebSource, sitemap_locations
 PAGE = (
     "<html><head><title>{0}</title></head><body><p class=c>{0} one</p><p class=c>{0} two</p></body>"
 )
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have nobody wait for hosts that shall fail."""
+    monkeypatch.setattr(fetcher, "_PAUSES_SECONDS", ())
 
 
 class Site:
@@ -330,6 +337,30 @@ def test_a_server_that_is_not_there_is_a_rejected_row(site: Site) -> None:
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}/"
     assert rule(site, url, allowed_hosts=["127.0.0.1"]) == "connection"
+
+
+def test_what_passes_by_itself_is_asked_again_and_a_dead_host_only_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetcher, "_PAUSES_SECONDS", (0.05, 0.1))
+    answers = [(503, {"Retry-After": "1"}, b""), (429, {}, b"")]
+
+    def busy(handler: BaseHTTPRequestHandler) -> None:
+        status, headers, body = answers.pop(0) if answers else (200, {"Content-Type": "text/html"}, b"<p>hello</p>")  # fmt: skip
+        handler.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    site.pages["/busy"] = busy
+    for name in ("/x", "/y"):
+        site.pages[name] = (503, {}, b"")
+    found = rows(site, *(site.url + name for name in ("/busy", "/x", "/y", "/missing")))
+    assert [getattr(row, "rule", "") for row in found] == ["", "status", "status", "status"]
+    times = {name: [at for path, at, _ in site.asked if path == name] for name in site.paths}
+    assert [len(times[name]) for name in ("/busy", "/x", "/y", "/missing")] == [3, 3, 1, 1]
+    assert times["/busy"][1] - times["/busy"][0] >= 1.0, "as long as it has asked for"
 
 
 # -- politeness -----------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -47,6 +48,13 @@ class RankMemories:
         if layout.kind != "ddp" or len(hosts) > 1 or run.num_shrinks:
             free_memories(run)
             return cls()
+        try:
+            return cls._kept(layout, run)
+        except OSError:  # the agent is at something else: the ranks keep what they have
+            return cls()
+
+    @classmethod
+    def _kept(cls, layout: Layout, run: RunContext) -> Self:
         kept = memories_of(run.run_id)
         left = {name: TrainingMemory(descriptor) for name, descriptor in kept.items()}
         source = _newest(left.values(), run.checkpoints())
@@ -101,13 +109,14 @@ class RankMemories:
 
 
 def free_memories(run: RunContext) -> None:
-    """Give back what is kept of a run."""
-    kept = memories_of(run.run_id)
-    left = [TrainingMemory(descriptor) for descriptor in kept.values()]
-    is_dirty = not all(memory.owner_is_gone for memory in left)
-    for memory in left:
-        memory.close()
-    give_back(run.run_id, kept, dirty=is_dirty)
+    """Give back what is kept of a run; what an agent does not hear of it forgets in time."""
+    with suppress(OSError):
+        kept = memories_of(run.run_id)
+        left = [TrainingMemory(descriptor) for descriptor in kept.values()]
+        is_dirty = not all(memory.owner_is_gone for memory in left)
+        for memory in left:
+            memory.close()
+        give_back(run.run_id, kept, dirty=is_dirty)
 
 
 def _is_at(memory: TrainingMemory, source: TrainingMemory | None) -> bool:

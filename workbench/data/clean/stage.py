@@ -203,6 +203,7 @@ def _write(
         RecordWriter(outputs.scores, scores_schema.schema) as scores_writer,
     ):
         for number, folder in enumerate(folders):
+            run.stop_if_asked()
             run.progress(number, len(folders), "partitions", "writing")
             records = pq.read_table(folder / "records.parquet")
             scores = pq.read_table(folder / "scores.parquet")

@@ -30,6 +30,10 @@ _MOST_REDIRECTS = 5
 _CHUNK_BYTES = 1 << 16
 _REDIRECTS = {301, 302, 303, 307, 308}
 _ROBOTS_BYTES = 512_000
+_PAUSES_SECONDS = (2.0, 10.0)  # before what may pass by itself is tried again
+_LONGEST_PAUSE_SECONDS = 60.0  # whatever a host asks for
+_PASSING_STATUSES = {429, 500, 502, 503, 504}
+_PASSING_RULES = {"timeout", "connection"}
 _PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%\w+)?")
 
@@ -70,6 +74,7 @@ class Fetcher:
     def __init__(self, bounds: FetchBounds) -> None:
         self._bounds = bounds
         self._robots: dict[str, Robots] = {}
+        self._failing: set[str] = set()  # hosts where asking again was of no use the last time
 
     def fetch(self, url: str) -> Fetched:
         """Return what is at a URL, following redirects.
@@ -116,6 +121,29 @@ class Fetcher:
         return NOTHING_PERMITTED if failed or answer.status == 429 else Robots()
 
     def _ask(self, url: str, delay: float, most_bytes: int) -> _Answer:
+        """Ask a host; what may pass by itself is asked again, unless it did not pass before."""
+        host = urlsplit(url).netloc
+        for pause in (*(() if host in self._failing else _PAUSES_SECONDS), None):
+            try:
+                answer = self._ask_once(url, delay, most_bytes)
+            except NotFetched as error:
+                if error.rule not in _PASSING_RULES:
+                    raise
+                if pause is None:
+                    self._failing.add(host)
+                    raise
+            else:
+                if answer.status not in _PASSING_STATUSES:
+                    self._failing.discard(host)
+                    return answer
+                if pause is None:
+                    self._failing.add(host)
+                    return answer
+                pause = min(max(pause, answer.retry_seconds), _LONGEST_PAUSE_SECONDS)
+            time.sleep(pause)
+        raise AssertionError("the last try returns or raises")
+
+    def _ask_once(self, url: str, delay: float, most_bytes: int) -> _Answer:
         host = urlsplit(url).hostname or ""
         with turn_of(host, max(self._bounds.wait_seconds, delay)):
             deadline = time.monotonic() + self._bounds.timeout_seconds
@@ -142,7 +170,9 @@ class Fetcher:
             location = answer.headers.get("Location") if answer.status in _REDIRECTS else None
             wanted = location is None and answer.status == http.client.OK
             body = _read(answer, most_bytes, url) if wanted else b""
-            return _Answer(answer.status, answer.headers.get("Content-Type", ""), location, body)
+            kind, again = (answer.headers.get(name, "") for name in ("Content-Type", "Retry-After"))
+            retry_seconds = float(again) if re.fullmatch(r"\d{1,6}", again) else 0.0
+            return _Answer(answer.status, kind, location, body, retry_seconds)
 
 
 class _Answer(NamedTuple):
@@ -150,6 +180,7 @@ class _Answer(NamedTuple):
     content_type: str
     location: str | None
     body: bytes
+    retry_seconds: float  # that the host asks to wait
 
 
 @contextmanager

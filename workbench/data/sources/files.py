@@ -101,7 +101,9 @@ class FileSource(SourceSpec):
         found = (
             Storage(self.path, self.storage_options, self.place(self.path)).match()
             if is_url(self.path)
-            else match_local(self.path, self.place(self.path))
+            else match_local(
+                self.path, self.place(self.path), keep_bad=self.on_bad_file == "reject"
+            )
         )
         if not found:
             raise self._no_file()
@@ -202,7 +204,9 @@ class FileSource(SourceSpec):
             file = MatchedFile(str(file), file.name)
         where = self.place(file.location, *([file.member] if file.member else []))
         if file.damage:
-            raise DataError(file.damage, where=where, next_step="Copy the file again.")
+            raise DataError(
+                file.damage, where=where, next_step="Copy the file again, or leave it out."
+            )
         with ExitStack() as stack:
             try:
                 stream = stack.enter_context(self._open_raw(file, where))

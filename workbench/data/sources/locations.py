@@ -89,21 +89,33 @@ def local_path(location: str) -> str:
     return unquote(urlsplit(location).path)
 
 
-def match_local(pattern: str, place: str) -> list[MatchedFile]:
+def match_local(pattern: str, place: str, *, keep_bad: bool = False) -> list[MatchedFile]:
     """Return the local files that a path or pattern names, sorted.
 
+    A match of a pattern that is a link out of the pattern's folder is not read: it is refused, or
+    kept as a damaged file.
+
     Raises:
-        DataError: a match of the pattern is a link that leads out of the pattern's folder.
+        DataError: there is such a link, and it is not kept.
     """
-    paths = [Path(pattern)]
+    paths, damages = [Path(pattern)], dict[Path, str]()
     if not paths[0].exists():
         paths = sorted(Path(match) for match in glob.glob(pattern, recursive=True))  # noqa: PTH207
-        _refuse_links_out(paths, fixed_folder(pattern), place)
+        damages = _links_out(paths, fixed_folder(pattern))
+        if damages and not keep_bad:
+            raise DataError(
+                next(iter(damages.values())),
+                where=place,
+                next_step="Remove the link, or name the file that it leads to.",
+            )
     paths = [path for path in paths if not path.is_dir()]
     if not paths:
         return []
     root = Path(os.path.commonpath([path.parent for path in paths]))
-    return [MatchedFile(str(path), path.relative_to(root).as_posix()) for path in paths]
+    return [
+        MatchedFile(str(path), path.relative_to(root).as_posix(), damage=damages.get(path, ""))
+        for path in paths
+    ]
 
 
 def fixed_folder(pattern: str) -> Path:
@@ -113,16 +125,13 @@ def fixed_folder(pattern: str) -> Path:
     return Path(*parts[:fixed])
 
 
-def _refuse_links_out(paths: list[Path], folder: Path, place: str) -> None:
+def _links_out(paths: list[Path], folder: Path) -> dict[Path, str]:
+    """Return what is wrong with each path that leads out of a folder."""
     root = folder.resolve()
-    for path in paths:
-        target = path.resolve()
-        if not target.is_relative_to(root):
-            raise DataError(
-                f"{path} is a link that leads out of {folder}",
-                where=place,
-                next_step="Remove the link, or name the file that it leads to.",
-            )
+    return {
+        path: f"{path} is a link that leads out of {folder}"
+        for path in paths if not path.resolve().is_relative_to(root)
+    }  # fmt: skip
 
 
 class Storage:
