@@ -29,6 +29,7 @@ from workbench.data.sources.files import FileSource
 from workbench.data.sources.json_values import BadJson, array_elements
 from workbench.data.sources.kinds import source_kinds
 from workbench.data.sources.laws import SourceLaws
+from workbench.data.sources.lines import LinesSource
 from workbench.data.sources.raw_lines import line_spans, raw_lines
 from workbench.data.sources.source import Rejected, Source, SourceRow
 

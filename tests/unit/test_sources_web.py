@@ -343,10 +343,13 @@ def test_what_passes_by_itself_is_asked_again_and_a_dead_host_only_once(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetcher, "_PAUSES_SECONDS", (0.05, 0.1))
-    answers = [(503, {"Retry-After": "1"}, b""), (429, {}, b"")]
+    answers = [
+        (503, {"Retry-After": "1"}, b""), (429, {}, b""),
+        (200, {"Content-Type": "text/html"}, b"<p>hello</p>"),
+    ]  # fmt: skip
 
     def busy(handler: BaseHTTPRequestHandler) -> None:
-        status, headers, body = answers.pop(0) if answers else (200, {"Content-Type": "text/html"}, b"<p>hello</p>")  # fmt: skip
+        status, headers, body = answers.pop(0)
         handler.send_response(status)
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             handler.send_header(name, value)
