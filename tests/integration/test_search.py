@@ -16,6 +16,8 @@ from workbench_example_stages import ClimbSpec
 
 from workbench.core.artifact import Artifact
 from workbench.core.errors import DataError, SpecError
+from workbench.data.integrate import IntegrateSpec
+from workbench.data.records import read_records
 from workbench.models.predictor import load_predictor
 from workbench.runs import Run
 from workbench.tune.options import TuneSpec
@@ -277,3 +279,37 @@ def test_as_many_of_the_best_are_kept_as_are_asked_for(workspace: LiveWorkspace)
         else:
             with pytest.raises(SpecError):
                 workspace.client.get(f"/artifacts/{reference}")
+
+
+def test_what_each_source_gives_is_a_search_over_what_is_left_out(
+    start_workspace: StartWorkspace, tmp_path: Path
+) -> None:
+    own = start_workspace(slots=2)
+    integrate_rows(own, tmp_path)
+    for name, share in (("good", "0.5"), ("harm", "0.5")):
+        rows = read_records(own.artifact("rows@latest")).to_pylist()
+        swapped = {"positive": "negative", "negative": "positive"}
+        lines = [
+            json.dumps({"text": row["text"],
+                        "label": swapped[row["label"]] if name == "harm" else row["label"]})
+            for row in rows[: int(float(share) * len(rows))]
+        ]  # fmt: skip
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+        source = {"kind": "jsonl", "name": name, "path": str(tmp_path / f"{name}.jsonl"),
+                  "label_column": "label"}  # fmt: skip
+        own.do(IntegrateSpec.parse({"name": name, "sources": [source]}))
+    plain = {"positive": "positive", "negative": "negative"}
+    sources = [
+        {"dataset": "good@latest", "labels": plain},
+        {"dataset": "harm@latest", "labels": plain, "weight": 3.0},
+    ]
+    spec = TuneSpec.parse({
+        "parameters": {"dataset": "rows@latest", "validation": "rows@latest", "sources": sources,
+                       "model": str(write_encoder(tmp_path / "encoder")), "max_tokens": 24,
+                       "precision": "float32", "epochs": 3, "learning_rate": 3e-3},
+        "space": {"leave_out": ["", "good", "harm"]}, "sampler": "grid", "name": "sources",
+    })  # fmt: skip
+    rows = rows_of(own.submit(spec).wait(180).outputs()["study"])
+    reached = {row["parameters"]["leave_out"]: row["values"][0] for row in rows}
+    assert set(reached) == {"", "good", "harm"}
+    assert reached["harm"] > max(reached[""], reached["good"]) + 0.1, "its labels are wrong"
