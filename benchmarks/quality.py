@@ -136,7 +136,7 @@ def _integrate(workspace: Workspace, folder: Path, name: str, rows: Rows) -> Non
 def _counts(
     scores: np.ndarray[Any, Any], labels: Sequence[str], truth: Sequence[str]
 ) -> np.ndarray[Any, np.dtype[np.int64]]:
-    counts = np.zeros((len(labels), len(labels)), np.int64)
+    counts = np.zeros((len(labels), len(labels) + 1), np.int64)  # nobody abstains
     numbers = [list(labels).index(label) for label in truth]
     np.add.at(counts, (numbers, scores.argmax(axis=1)), 1)
     return counts
