@@ -143,7 +143,7 @@ class Client:
             except (OSError, http.client.HTTPException) as error:
                 self._drop()
                 is_slow = isinstance(error, TimeoutError) and self._answer_seconds is None
-                if is_slow and self._is_up():
+                if is_slow and method != "GET" and self._is_up():
                     deadline = None  # it is at work on it: who asks again waits for the same
                     continue
                 # From the first failure on: a daemon that stands still is found out only then.

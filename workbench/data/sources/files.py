@@ -26,6 +26,7 @@ from workbench.data.sources.locations import (
     match_local,
     protocol_of,
 )
+from workbench.data.sources.network import cause_of
 from workbench.data.sources.packed import UnpackBounds, open_member, unpacked, zip_members
 from workbench.data.sources.secrets import only_references, without_literal_secret
 from workbench.data.sources.source import (
@@ -221,6 +222,7 @@ class FileSource(SourceSpec):
                     f"{file.name} cannot be read: {error.strerror or error}",
                     where=where,
                     next_step="Check that the file is there and may be read.",
+                    cause=cause_of(error) if is_url(file.location) else None,
                 ) from error
 
     @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from workbench.core.errors import ResourceError
+from workbench.data.sources.network import cause_of
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 CARD = "README.md"
@@ -104,4 +105,5 @@ def _telling(name: str) -> Iterator[None]:
             where=f"hub, {name}",
             next_step="Check its name and the network; a private one needs HF_TOKEN where workers "
             "run. Or name a folder that holds it.",
+            cause=cause_of(error),
         ) from error

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from workbench.core.errors import DataError
+from workbench.data.sources.network import cause_of
 from workbench.data.sources.secrets import look_up, masked
 
 _PROTOCOL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -198,6 +199,7 @@ class Storage:
             where=self._place,
             next_step="Check the URL and its storage options; each protocol needs its package "
             "(for s3: pip install nlp-workbench[s3]).",
+            cause=cause_of(error),
         )
 
 
