@@ -34,7 +34,7 @@ def test_a_killed_rank_heals_its_run_to_the_same_weights(
     victim = ranks_of(run, 1)[1]
     wait_until(lambda: "checkpoint" in {e["kind"] for e in run.events()}, "a checkpoint is there")
     os.kill(victim, signal.SIGKILL)
-    assert run.wait(120).state == "succeeded"
+    assert run.wait(120).state == "succeeded", run.record()["error"]
     assert run.record()["term"] == 2
     assert remedies(run) == ["starts again from its last checkpoint (1 of 4)"]
     steps = [e["payload"]["step"] for e in run.events() if e["payload"].get("name") == "loss"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import csv
 import gzip
 import io
 import json
@@ -16,14 +17,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from workbench.core.errors import DataError, SpecError
 from workbench.core.laws import FolderRun
 from workbench.data.integrate import IntegrateSpec
 from workbench.data.records import read_records
+from workbench.data.sources import csv as csv_source
 from workbench.data.sources import files, text_files
+from workbench.data.sources.csv import CsvSource
 from workbench.data.sources.fetch import fetch_again
 from workbench.data.sources.files import FileSource
 from workbench.data.sources.json_values import BadJson, array_elements
@@ -267,15 +270,60 @@ def test_a_line_of_any_length_is_never_held(tmp_path: Path) -> None:
 def test_a_big_file_is_cut_into_parts_that_hold_its_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    for module in (files, text_files):
+    for module in (files, text_files, csv_source):
         monkeypatch.setattr(module, "PART_BYTES", 1_000)
     path = tmp_path / "a"
     lines = [json.dumps({"text": f"number {n} " * (n % 7)}) for n in range(300)]
     path.write_text("text\n" * (kind == "csv") + "\n".join(lines))
     whole = source(kind, path, **({"quoted": False, "delimiter": "\t"} if kind == "csv" else {}))
     parts = json.loads(json.dumps(whole.parts()))
-    assert len(parts) > 10 or kind == "csv"
+    assert len(parts) > 10
     assert [row for part in parts for row in whole.read_part(part)] == list(whole.read())
+
+
+CELLS = st.lists(
+    st.one_of(
+        st.sampled_from(
+            ["", "a", "zw\u00f6lf", 'say "so"', "two\nlines", "a,b", '"', "\r\n", "x" * 40]
+        ),
+        st.text(alphabet='ab,"\n \u00e9', max_size=12),
+    ),
+    min_size=2, max_size=2,
+)  # fmt: skip
+
+
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    table=st.lists(CELLS, max_size=25), line_end=st.sampled_from(["\n", "\r\n"]),
+    has_mark=st.booleans(), is_named=st.booleans(), blanks=st.booleans(),
+    spoil=st.sampled_from(["", "", "", '"open', 'a"b,c\n"d"e,f\n', "\xff", "\0,x\n", "one\n"]),
+    most_bytes=st.integers(1, 120), chunk_bytes=st.integers(1, 64),
+)  # fmt: skip
+def test_a_table_is_cut_where_its_rows_end_or_not_at_all(
+    tmp_path: Path, table: list[list[str]], line_end: str, has_mark: bool, is_named: bool,
+    blanks: bool, spoil: str, most_bytes: int, chunk_bytes: int,
+) -> None:  # fmt: skip
+    stream = io.StringIO()
+    rows = csv.writer(stream, lineterminator=line_end)
+    rows.writerows([["text", "other"]] * is_named + table)
+    text = stream.getvalue() + spoil
+    if blanks:
+        text = text.replace(line_end, line_end * 2, 1)
+    content = (b"\xef\xbb\xbf" if has_mark else b"") + (
+        text.encode("latin-1", "replace") if spoil == "\xff" else text.encode()
+    )
+    path = tmp_path / "table.csv"
+    path.write_bytes(content)
+    columns = {} if is_named else {"columns": ["text", "other"]}
+    whole = CsvSource.parse({"name": "s", "path": str(path), "encoding": "utf-8", **columns})
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (files, csv_source):
+            patch.setattr(module, "PART_BYTES", most_bytes)
+        patch.setattr(csv_source, "_SCAN_BYTES", chunk_bytes)
+        parts = json.loads(json.dumps(whole.parts()))
+    assert [r for part in parts for r in whole.read_part(part)] == list(whole.read())
+    if not spoil and len(content) > 3 * most_bytes and len(table) > 20:
+        assert len(parts) > 1
 
 
 def test_a_parquet_file_is_cut_by_row_groups(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
+import numpy as np
 from pydantic import BeforeValidator, Field
 
 from workbench.core.errors import DataError
 from workbench.core.spec import option
-from workbench.data.sources.locations import MatchedFile
+from workbench.data.sources.files import PART_BYTES
+from workbench.data.sources.locations import MatchedFile, Span
 from workbench.data.sources.source import (
     RAW_CHARACTERS,
     ColumnSource,
@@ -19,10 +23,16 @@ from workbench.data.sources.source import (
     SourceRow,
     raw_hash,
 )
-from workbench.data.sources.text_files import TextFileSource, TextLine
+from workbench.data.sources.text_files import TextFileSource, TextLine, is_packed
 
 _HEAD_BYTES = 1 << 16
 _MOST_READ_AGAIN = 8  # times what was read
+_SCAN_BYTES = 1 << 24
+_OPEN_QUOTE = 2  # the state of a cell that ends only with a quote
+# In which no part of another sign looks like a delimiter, quote or line end.
+_PLAIN_ENCODINGS = {
+    "utf-8", "utf-8-sig", "ascii", "latin-1", "iso-8859-1", "iso8859-1", "cp1252", "windows-1252",
+}  # fmt: skip
 
 
 def _named_delimiter(text: object) -> object:
@@ -65,14 +75,77 @@ class CsvSource(ColumnSource, TextFileSource):
         help="Names of the columns where the file has no header; empty: the first row names them.",
     )  # fmt: skip
 
+    def cut(self, file: MatchedFile) -> list[tuple[MatchedFile, int]]:
+        """Return stretches of whole rows of a big local file all of whose rows are well-formed.
+
+        Any other file is one piece: where a quote is left open, what is a row depends on all that
+        follows.
+        """
+        whole = super().cut(file)
+        if not file.is_local or is_packed(file) or whole[0][1] <= PART_BYTES:
+            return whole
+        encoding = self.encoding_of(file)
+        if encoding not in _PLAIN_ENCODINGS or self._line_end(file) != b"\n":
+            return whole
+        spans = self._spans(file, encoding)
+        if spans is None:
+            return whole
+        return [
+            (file._replace(encoding=encoding, span=span), span.end - span.start) for span in spans
+        ]
+
+    def _spans(self, file: MatchedFile, encoding: str) -> list[Span] | None:
+        """Return the stretches of a file; None if one of its rows is not well-formed."""
+        from workbench.data.kernels.csv_rows import NO_QUOTE, NUM_ROWS, begin, find_row_end
+
+        quote = ord('"') if self.quoted else NO_QUOTE
+        decoder = codecs.getincrementaldecoder(encoding)()
+        known, spans = begin(), list[Span]()
+        start = at = num_before = 0
+        with Path(file.location).open("rb") as stream:
+            if stream.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8:
+                at = stream.tell()
+            stream.seek(at)
+            while chunk := stream.read(_SCAN_BYTES):
+                if b"\0" in chunk or not _decodes(decoder, chunk):
+                    return None
+                skipped = (
+                    len(codecs.BOM_UTF8) if not at and chunk.startswith(codecs.BOM_UTF8) else 0
+                )
+                done = skipped
+                while done < len(chunk):
+                    content = np.frombuffer(chunk, np.uint8)[done:]
+                    wished = max(start + PART_BYTES - at - done, 0)
+                    end = find_row_end(
+                        content, wished, ord(self.delimiter), quote, self.max_record_bytes, known
+                    )
+                    if end == -2:
+                        return None
+                    if end == -1:
+                        break
+                    done += end
+                    spans.append(Span(start, at + done, num_before))
+                    start, num_before = at + done, int(known[NUM_ROWS])
+                at += len(chunk)
+        if not _decodes(decoder, b"", final=True) or known[0] == _OPEN_QUOTE:
+            return None
+        if start < at:
+            spans.append(Span(start, at, num_before))
+        num_named = 0 if self.columns else 1  # the first row is the header
+        return [
+            span._replace(first_row=max(span.first_row - num_named, 0) + 1) for span in spans
+        ]  # fmt: skip
+
     def read_file(self, file: MatchedFile) -> Iterator[SourceRow | Rejected]:
         """Yield one record per row."""
         encoding = self.encoding_of(file)
         file = file._replace(encoding=encoding)
         rows = self._rows(file)
-        header = self.columns or self._read_header(file, rows)
+        is_begun = file.span is not None and file.span.start > 0
+        above = self._rows(file._replace(span=None)) if is_begun else rows
+        header = self.columns or self._read_header(file, above)
         self.check_columns(header, file.location, "header")
-        for number, row in enumerate(rows, 1):
+        for number, row in enumerate(rows, file.span.first_row if file.span else 1):
             position = f"{file.key}:{number}"
             if isinstance(row, Rejected):
                 yield row._replace(position=position)
@@ -166,6 +239,14 @@ class CsvSource(ColumnSource, TextFileSource):
                 where=self.place(self.path, f"line {line.number}"),
                 next_step="If quotes are plain characters in this file, turn quoted cells off.",
             )
+
+
+def _decodes(decoder: codecs.IncrementalDecoder, content: bytes, *, final: bool = False) -> bool:
+    try:
+        decoder.decode(content, final)
+    except UnicodeError:
+        return False
+    return True
 
 
 class _Supply:

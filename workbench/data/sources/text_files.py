@@ -154,7 +154,7 @@ class TextFileSource(FileSource):
         """Return stretches of whole lines of a big local file that is not packed."""
         size = Path(file.location).stat().st_size if file.is_local else 0
         encoding = self.encoding_of(file) if size > PART_BYTES else ""
-        if size <= PART_BYTES or is_wide(encoding) or _is_packed(file):
+        if size <= PART_BYTES or is_wide(encoding) or is_packed(file):
             return TextFileSource.cut(self, file)
         pieces = []
         with Path(file.location).open("rb") as stream:
@@ -206,6 +206,7 @@ def _decoded(raw: bytes | None, code: str) -> str | _Wrong:
                       "one.")  # fmt: skip
 
 
-def _is_packed(file: MatchedFile) -> bool:
+def is_packed(file: MatchedFile) -> bool:
+    """Whether a local file has to be unpacked to be read."""
     with Path(file.location).open("rb") as raw:
         return unpacked(raw, UnpackBounds(1, 1), file.name, "") is not raw
