@@ -27,6 +27,7 @@ Event = dict[str, Any]
 
 _TICK_SECONDS = 0.05  # how long a wish to pause may go unheard
 _GRACE_SECONDS = 0.5  # in which the others may say why they ended, once one rank has
+_LOST_PEER_SECONDS = 5.0  # the same, as long as all that is known is that one has lost another
 
 
 class Gang:
@@ -162,10 +163,21 @@ class Gang:
 
     # -- ending -----------------------------------------------------------------------------------
 
+    def _is_somebody_to_blame(self) -> bool:
+        """Whether a rank has told of an error, or ended otherwise than for the loss of a peer."""
+        told = any(report["kind"] == "error" for report in self._reports.values())
+        return told or any(
+            ended["exited"] and rank not in self._reports for rank, ended in self._statuses.items()
+        )
+
     def _explain(self) -> WorkbenchError:
         """Find the rank that is to blame: the others only lost a peer."""
-        end = time.monotonic() + _GRACE_SECONDS
-        while (left := end - time.monotonic()) > 0 and len(self._statuses) < self._world:
+        begun = time.monotonic()
+        while len(self._statuses) < self._world:
+            # Who has only lost a peer is not to blame: on a busy machine its death is heard late.
+            grace = _GRACE_SECONDS if self._is_somebody_to_blame() else _LOST_PEER_SECONDS
+            if (left := begun + grace - time.monotonic()) <= 0:
+                break
             list(self._wait(left))
         for report in self._reports.values():
             if report["kind"] == "error":
@@ -173,7 +185,12 @@ class Gang:
         for rank, ended in sorted(self._statuses.items()):
             if ended["exited"] < 0:
                 return _killed(rank, ended)
-        rank = min((r for r, ended in self._statuses.items() if ended["exited"]), default=0)
+        mute = [
+            r for r, ended in self._statuses.items() if ended["exited"] and r not in self._reports
+        ]
+        if not mute:
+            return _lost(f"rank {min(self._reports)} has lost another one")
+        rank = min(mute)
         return StageError(f"Rank {rank} ended without a word", where=f"rank {rank}",
                           next_step="Read its output in the detail of this error.",
                           detail=self._statuses.get(rank, {}).get("log", ""))  # fmt: skip
