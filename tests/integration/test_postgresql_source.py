@@ -135,7 +135,7 @@ def test_rows_are_integrated_in_parts_and_fetched_again(server: Server, tmp_path
                 "text_column": "body", "label_column": "stars", "rows_per_part": 7_000}  # fmt: skip
     run = FolderRun(tmp_path)
     dataset = run.run(IntegrateSpec.parse({"sources": [settings]}))["dataset"]
-    assert run.num_written_checkpoints == 5
+    assert run.num_written_checkpoints == 6, "the plan, and five ranges of the key"
     records = read_records(dataset)
     assert records.num_rows == NUM_ROWS
     first = records.slice(0, 1).to_pylist()[0]
