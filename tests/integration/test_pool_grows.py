@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from gangs import integrate_rows, ranks_of
 from killing import is_gone, kill_daemon
 from live_workspace import LiveWorkspace, StartWorkspace, diary_lines, wait_until
 from workbench_example_stages import CountSpec, WidthSpec
 
 from workbench.runs import Run
+from workbench.train.train import TrainSpec
 
 pytestmark = pytest.mark.slow
 
@@ -80,3 +83,16 @@ def test_a_host_that_dies_is_replaced_and_a_daemon_that_dies_finds_it(
     wait_until(lambda: sorted(run.record()["term"] for run in runs) == [1, 2], "it is healed", 30)
     for run in runs:
         run.cancel()
+
+
+def test_a_pool_grows_for_a_training_that_has_worked_long_with_few_slots(
+    start_workspace: StartWorkspace, tmp_path: Path, spec_of: Callable[..., TrainSpec]
+) -> None:
+    own = start_workspace(slots="1..2", WORKBENCH_SLOW_SECONDS="3", WORKBENCH_SHRINK_SECONDS="60")
+    integrate_rows(own, tmp_path)
+    run = own.submit(spec_of(checkpoint_seconds=3600, epochs=1000), workers="1..2")
+    wait_until(lambda: run.state == "running", "it works", 30)
+    assert num_slots(own) == 1
+    wait_until(lambda: num_slots(own) == 2, "the pool has grown", 30)
+    wait_until(lambda: len(ranks_of(run, 2)) == 2, "the training has spread over it", 60)
+    run.cancel()

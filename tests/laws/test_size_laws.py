@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given
@@ -161,3 +161,14 @@ def test_a_permanent_host_is_never_drained() -> None:
 def test_impossible_limits_are_refused(limits: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="impossible limits"):
         SizeLimits(*limits)
+
+
+def test_a_pool_grows_for_who_has_worked_long_with_few_slots() -> None:
+    limits = SizeLimits(1, 4, 2, grow_seconds=5, slow_seconds=600, shrink_seconds=60)
+    pool = Pool(Sizer(limits))
+    pool.add(2)
+    wish = Demand(6, 6, 0.0, is_at_work=True)
+    assert pool.look(0, replace(wish, waited_seconds=599)) == Change()
+    assert pool.look(1, replace(wish, waited_seconds=600)).start == 3
+    assert len(pool.hosts) == 4
+    assert pool.look(1, replace(wish, waited_seconds=700)).start == 0, "no more than there may be"

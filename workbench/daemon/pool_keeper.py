@@ -27,6 +27,7 @@ class PoolKeeper:
         agents: Agents,
         dispatcher: Dispatcher,
         grow_seconds: float,
+        slow_seconds: float,
         shrink_seconds: float,
     ) -> None:
         self._pool = pool
@@ -36,7 +37,12 @@ class PoolKeeper:
         hosts = self._provider.hosts
         self._sizer = Sizer(
             SizeLimits(
-                hosts.least, hosts.most, self._provider.slots_per_host, grow_seconds, shrink_seconds
+                hosts.least,
+                hosts.most,
+                self._provider.slots_per_host,
+                grow_seconds,
+                slow_seconds,
+                shrink_seconds,
             )
         )
         self._released: set[str] = set()  # and not gone yet

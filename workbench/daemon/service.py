@@ -80,7 +80,12 @@ class Service:
             settings.stop_seconds,
         )
         self.pool_keeper = PoolKeeper(
-            self.pool, self.agents, self.dispatcher, settings.grow_seconds, settings.shrink_seconds
+            self.pool,
+            self.agents,
+            self.dispatcher,
+            settings.grow_seconds,
+            settings.slow_seconds,
+            settings.shrink_seconds,
         )
         self.pool_view = PoolView(self.store, self.pool, self.agents, self.dispatcher)
         self.pool_state = "starting"

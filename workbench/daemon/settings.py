@@ -18,6 +18,7 @@ class Settings:
     idle_minutes: float = 30.0  # WORKBENCH_IDLE_MINUTES: with nothing to do before it stops
     stop_seconds: float = 20.0  # WORKBENCH_STOP_SECONDS: for a run to heed a pause or cancel
     grow_seconds: float = 5.0  # WORKBENCH_GROW_SECONDS: that a run waits before the pool grows
+    slow_seconds: float = 600.0  # WORKBENCH_SLOW_SECONDS: with too few slots before it grows
     shrink_seconds: float = 60.0  # WORKBENCH_SHRINK_SECONDS: with too many slots before it shrinks
     host: str = ""  # WORKBENCH_HOST: this host's address for the others of its pool
     port: int = 0  # behind a colon in WORKBENCH_HOST: where the daemon listens; 0: anywhere
@@ -37,6 +38,7 @@ def settings_from_environment() -> Settings:
         idle_minutes=_positive("WORKBENCH_IDLE_MINUTES", Settings.idle_minutes),
         stop_seconds=_positive("WORKBENCH_STOP_SECONDS", Settings.stop_seconds),
         grow_seconds=_positive("WORKBENCH_GROW_SECONDS", Settings.grow_seconds),
+        slow_seconds=_positive("WORKBENCH_SLOW_SECONDS", Settings.slow_seconds),
         shrink_seconds=_positive("WORKBENCH_SHRINK_SECONDS", Settings.shrink_seconds),
         artifacts=wanted_url(),
     )

@@ -77,17 +77,21 @@ class Allocation:
             return self._scheduler.standings(time.monotonic())
 
     def demands(self) -> list[Demand]:
-        """Return what the waiting runs need, and how long each has waited.
+        """Return what runs need that wait for slots, or for more of them, and for how long.
 
         Those for which a quota has no room would not start in a larger pool either.
         """
         now = time.monotonic()
         with self._lock:
             waiting = sorted(self._waiting.values(), key=lambda run: (-run.priority, run.position))
-            return [
+            found = [
                 Demand(run.least, run.most, self._scheduler.patience(run.run_id, now))
                 for run in self._scheduler.within_quotas(waiting)
                 if run.least > 0
+            ]
+            return found + [
+                Demand(extra, extra, seconds, is_at_work=True)
+                for extra, seconds in self._scheduler.hungry(now)
             ]
 
     def entitle(self, limits: Limits) -> None:

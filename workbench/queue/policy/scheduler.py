@@ -143,6 +143,21 @@ class Scheduler:
         """Return the patience that a waiting run has shown; 0 for one that waits for no slots."""
         return self._line.get(run_id, now).patience if run_id in self._line else 0.0
 
+    def hungry(self, now: float) -> list[tuple[int, float]]:
+        """Return of runs at work how many more slots they could use, and since how many seconds.
+
+        Those for which a quota has no room are left out.
+        """
+        self._shares.at(now)
+        found = []
+        for placed in self._elastic.values():
+            room = self._shares.room(placed.run.group)
+            extra = placed.run.most - len(placed.slots)
+            extra = extra if room is None else min(extra, room)
+            if placed.can_grow and extra > 0:
+                found.append((extra, now - placed.started_at))
+        return found
+
     def release(self, run_id: str, now: float) -> float:
         """Take back the slots of a run that does not run any more; return what patience it has."""
         self._working_coordinators.discard(run_id)

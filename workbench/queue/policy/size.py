@@ -15,6 +15,7 @@ class SizeLimits:
     most_hosts: int
     slots_per_host: int
     grow_seconds: float = 5.0  # that a run waits for slots before another host is started for it
+    slow_seconds: float = 600.0  # the same, for one that works with fewer slots than it could use
     shrink_seconds: float = 60.0  # that fewer hosts would do before one is given up
 
     def __post_init__(self) -> None:
@@ -34,11 +35,12 @@ class HostLoad:
 
 @dataclass(frozen=True)
 class Demand:
-    """A run that waits for slots."""
+    """A run that waits for slots, or for more than it works with."""
 
     least: int
     most: int
     waited_seconds: float
+    is_at_work: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Change:
 class Sizer:
     """Decides when a pool grows and shrinks.
 
-    It grows for runs that have waited for ``grow_seconds``, at once by as many hosts as they need.
+    It grows for runs that have waited for ``grow_seconds``, at once by as many hosts as they need,
+    and for those that have worked for ``slow_seconds`` with fewer slots than they could use.
     It shrinks by one host at a time, once fewer would have done for ``shrink_seconds`` on end: the
     host that holds the fewest slots is drained, its runs pause and move, and then it is released.
     """
@@ -90,12 +93,15 @@ class Sizer:
 
     def _num_needed(self, hosts: Mapping[str, HostLoad], waiting: Sequence[Demand]) -> int:
         """Return how many hosts hold what runs, and what has waited for long enough."""
-        patient = [d for d in waiting if d.waited_seconds >= self.limits.grow_seconds]
+        patient = [d for d in waiting if d.waited_seconds >= self._patience_of(d)]
         held = sum(host.num_held for host in hosts.values())
         # A run that fits into what is free is only between two looks of the queue.
         asked = sum(min(max(d.least, 1), self._most_slots) for d in patient)
         needed = math.ceil((held + asked) / self.limits.slots_per_host)
         return min(max(needed, self.limits.least_hosts), self.limits.most_hosts)
+
+    def _patience_of(self, demand: Demand) -> float:
+        return self.limits.slow_seconds if demand.is_at_work else self.limits.grow_seconds
 
     @property
     def _most_slots(self) -> int:
