@@ -77,7 +77,7 @@ def test_memory_is_handed_on_from_rank_to_rank_and_from_run_to_run(
     ranks_of(run, 2)
     wait_until(lambda: len(resumed_at(run)) == 1, "it goes on")
     assert num_memories(agent) == 2
-    assert run.wait(120).state == "succeeded"
+    assert run.wait(120).state == "succeeded", run.record()["error"]
     other = own.submit(spec_of(checkpoint_seconds=3600, epochs=2, seed=1), workers=2).wait(120)
     assert num_memories(agent) == 2
     assert [step for step, _ in losses(other)] == list(range(26)), "nothing of the one before"

@@ -87,3 +87,18 @@ def test_a_rank_that_ends_without_a_word_is_named_though_another_one_lost_it(
 ) -> None:
     error = ended(tmp_path, (0.0, EXITED), (0.0, {**LOST, "rank": 1}))
     assert error.what == "Rank 0 ended without a word"
+
+
+@pytest.mark.parametrize("first", [(0.0, FAILED), (0.0, {**EXITED, "exited": -6})])
+def test_who_was_killed_is_to_blame_whatever_the_others_met_with_after_it(
+    tmp_path: Path, first: tuple[float, dict[str, Any]]
+) -> None:
+    error = ended(tmp_path, first, (0.1, {**KILLED, "rank": 1}), (0.1, EXITED))
+    assert (error.what, error.cause) == ("Rank 1 was killed (SIGKILL)", Cause.RANK_KILLED)
+
+
+def test_a_rank_that_crashes_on_its_way_out_is_not_to_blame(tmp_path: Path) -> None:
+    error = ended(tmp_path, (0.0, LOST), (0.0, {**EXITED, "exited": -11}), (0.8, KILLED))
+    assert error.what == "Rank 1 was killed (SIGKILL)"
+    alone = ended(tmp_path, (0.0, {**EXITED, "exited": -11}))
+    assert alone.what == "Rank 0 crashed in native code (SIGSEGV)"

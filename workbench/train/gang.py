@@ -26,6 +26,7 @@ from workbench.train.rank import RankOrder, out_of_memory
 Event = dict[str, Any]
 
 _TICK_SECONDS = 0.05  # how long a wish to pause may go unheard
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)  # no process sends them to itself
 _GRACE_SECONDS = 0.5  # in which the others may say why they ended, once one rank has
 _LOST_PEER_SECONDS = 5.0  # the same, as long as all that is known is that one has lost another
 
@@ -179,11 +180,14 @@ class Gang:
             if (left := begun + grace - time.monotonic()) <= 0:
                 break
             list(self._wait(left))
+        for rank, ended in sorted(self._statuses.items()):
+            if -ended["exited"] in _FROM_OUTSIDE:  # whatever the others have met with after it
+                return _killed(rank, ended)
         for report in self._reports.values():
             if report["kind"] == "error":
                 return error_from_json(report["error"])
         for rank, ended in sorted(self._statuses.items()):
-            if ended["exited"] < 0:
+            if ended["exited"] < 0 and rank not in self._reports:
                 return _killed(rank, ended)
         mute = [
             r for r, ended in self._statuses.items() if ended["exited"] and r not in self._reports
@@ -201,7 +205,7 @@ def _killed(rank: int, ended: Message) -> WorkbenchError:
     if number == signal.SIGKILL and ended["oom"]:
         return out_of_memory(f"rank {rank}", detail=ended["log"])
     name = signal.Signals(number).name
-    if number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+    if number in _FROM_OUTSIDE:
         return ResourceError(
             f"Rank {rank} was killed ({name})",
             where=f"rank {rank}",
