@@ -577,3 +577,16 @@ def test_a_bad_file_stops_the_run_or_costs_itself_alone(tmp_path: Path, name: st
     reader = source("lines", tmp_path / "*", **given)
     parts = json.loads(json.dumps(reader.parts()))
     assert [row for part in parts for row in reader.read_part(part)] == found
+
+
+def test_a_table_with_a_delimiter_of_several_bytes_is_not_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (files, csv_source):
+        monkeypatch.setattr(module, "PART_BYTES", 20)
+    path = tmp_path / "table.csv"
+    path.write_text("text\u00a7other\n" + 'a\u00a7"two\nlines"\n' * 20)
+    whole = CsvSource.parse({"name": "s", "path": str(path), "delimiter": "\u00a7"})
+    parts = whole.parts()
+    assert len(parts) == 1
+    assert [row for part in parts for row in whole.read_part(part)] == list(whole.read())

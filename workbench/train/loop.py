@@ -200,10 +200,11 @@ class Fit:
     # -- what is kept -----------------------------------------------------------------------------
 
     def _keep(self, epoch: int) -> None:
-        self._saver.finish()  # what does not point to the new best shall not come after it
-        self._place.best, self._place.best_epoch = best_key(epoch), epoch
-        # In a folder of its own: the stage may still be at work on that of the epoch before.
-        self._save(best_key(epoch), best_key(epoch))
+        with self._ranks.clock("saving"):
+            self._saver.finish()  # what does not point to the new best shall not come after it
+            self._place.best, self._place.best_epoch = best_key(epoch), epoch
+            # In a folder of its own: the stage may still be at work on that of the epoch before.
+            self._save(best_key(epoch), best_key(epoch))
 
     def _checkpoint(self, *, wait: bool = False) -> None:
         self._last_checkpoint = time.monotonic()
@@ -211,10 +212,11 @@ class Fit:
             self._saver.save(self._place, self._strategy.state(), wait=wait)
 
     def _finish(self) -> None:
-        self._saver.finish()
-        self._report_losses()
-        if self._place.best is None:
-            self._save("final")
+        with self._ranks.clock("saving"):
+            self._saver.finish()
+            self._report_losses()
+            if self._place.best is None:
+                self._save("final")
         self._tell_profile()
         if self._is_first:
             self._reporter.tell("finished", place=vars(self._place))

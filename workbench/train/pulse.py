@@ -24,7 +24,6 @@ STALL_SECONDS = 60.0  # without a sign, unless signs were further apart before
 FIRST_SECONDS = 600.0  # while the first steps are made: a model is loaded, perhaps compiled
 _TIMES_LONGER = 10.0  # than the longest time between two signs of before
 _FIRST_STEPS = 2
-_WAITING_SECONDS = 5.0  # longer for who waits for others: they are to blame
 _NUMBERS = 3  # of a rank: signs, steps, and the number of its phase
 
 _Table = npt.NDArray[np.int64]
@@ -85,8 +84,12 @@ class Pulses:
 
     def look(self, now: float, ranks: Iterable[int]) -> list[Stall]:
         """Return which of the ranks get nowhere; of them only those that are to blame, if known."""
-        found = [stall for rank in ranks if (stall := self._stall_of(now, rank)) is not None]
-        return [stall for stall in found if stall.phase != "communication"] or found
+        watched = list(ranks)
+        # Whoever waits for a rank that writes a large model waits for as long as that takes.
+        is_saving = any(self._phase_of(rank) == "saving" for rank in watched)
+        found = [self._stall_of(now, rank, is_saving=is_saving) for rank in watched]
+        stalls = [stall for stall in found if stall is not None]
+        return [stall for stall in stalls if stall.phase != "communication"] or stalls
 
     def excuse(self, now: float, rank: int) -> None:
         """Have a rank's time begin anew: it is held for a reason."""
@@ -98,10 +101,13 @@ class Pulses:
         with suppress(OSError):
             os.close(self._file)
 
-    def _stall_of(self, now: float, rank: int) -> Stall | None:
-        count, steps, number = (int(value) for value in self._table[self._places[rank]])
+    def _phase_of(self, rank: int) -> Phase:
+        return PHASES[int(self._table[self._places[rank]][2])]
+
+    def _stall_of(self, now: float, rank: int, *, is_saving: bool) -> Stall | None:
+        count, steps, _ = (int(value) for value in self._table[self._places[rank]])
         known = self._known.setdefault(rank, _Known(count, now))
-        seconds, phase = now - known.since, PHASES[number]
+        seconds, phase = now - known.since, self._phase_of(rank)
         is_early = steps < _FIRST_STEPS
         if count != known.count:
             if not is_early:
@@ -109,10 +115,9 @@ class Pulses:
             known.count, known.since = count, now
             return None
         patience = max(STALL_SECONDS, _TIMES_LONGER * known.longest)
-        if is_early or self._first_only or phase == "saving":
+        # Who waits for others, here or on another host, is hardly ever to blame.
+        if is_early or self._first_only or is_saving or phase == "communication":
             patience = max(FIRST_SECONDS, patience)
-        if phase == "communication":
-            patience += _WAITING_SECONDS
         return Stall(rank, seconds, phase) if seconds > patience else None
 
 

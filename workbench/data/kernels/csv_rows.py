@@ -12,6 +12,7 @@ import numpy.typing as npt
 from workbench.data.kernels.compiled import entry
 
 NO_QUOTE = 256  # no byte
+NOT_FOUND, ODD = -1, -2  # in place of where a row ends
 NUM_ROWS = 1  # its place in what is known between two calls
 
 _BEGINS, _PLAIN, _QUOTED, _CLOSED, _RETURN = range(5)  # states of a cell
@@ -23,18 +24,18 @@ def find_row_end(
     content: npt.NDArray[np.uint8], start: int, delimiter: int, quote: int, most_bytes: int,
     known: npt.NDArray[np.int64],
 ) -> int:  # fmt: skip
-    """Return where the first row that ends at or after ``start`` ends, -1 if none does.
+    """Return where the first row that ends at or after ``start`` ends, ``NOT_FOUND`` if none does.
 
     ``known`` (int64 [4]) begins as zeros and is carried on: the state, the rows before the end
     (those without a byte are none), and the bytes of the row that is open. A table that is not
-    well-formed, or has a row of more than ``most_bytes``, is told by -2.
+    well-formed, or has a row of more than ``most_bytes``, is ``ODD``.
     """
     state, num_rows, row_bytes, total = known[0], known[1], known[2], known[3]
     for place in range(len(content)):
         sign = content[place]
         total += 1
         if total > most_bytes:
-            return -2
+            return ODD
         if state == _QUOTED:
             row_bytes += 1
             if sign == quote:
@@ -48,7 +49,7 @@ def find_row_end(
                 return place + 1
             continue
         if state == _RETURN:  # ends a row, and nothing but a line end may follow
-            return -2
+            return ODD
         if sign == _CARRIAGE_RETURN:
             state = _RETURN
             continue
@@ -58,13 +59,18 @@ def find_row_end(
         elif (sign == quote and state == _BEGINS) or (sign == quote and state == _CLOSED):
             state = _QUOTED
         elif state == _CLOSED:
-            return -2
+            return ODD
         else:
             state = _PLAIN
     known[0], known[1], known[2], known[3] = state, num_rows, row_bytes, total
-    return -1
+    return NOT_FOUND
 
 
 def begin() -> npt.NDArray[np.int64]:
     """Return what is known before the first byte."""
     return np.zeros(4, np.int64)
+
+
+def is_quote_open(known: npt.NDArray[np.int64]) -> bool:
+    """Whether a cell was begun that only a quote can end."""
+    return bool(known[0] == _QUOTED)

@@ -28,7 +28,6 @@ from workbench.data.sources.text_files import TextFileSource, TextLine, is_packe
 _HEAD_BYTES = 1 << 16
 _MOST_READ_AGAIN = 8  # times what was read
 _SCAN_BYTES = 1 << 24
-_OPEN_QUOTE = 2  # the state of a cell that ends only with a quote
 # In which no part of another sign looks like a delimiter, quote or line end.
 _PLAIN_ENCODINGS = {
     "utf-8", "utf-8-sig", "ascii", "latin-1", "iso-8859-1", "iso8859-1", "cp1252", "windows-1252",
@@ -85,7 +84,8 @@ class CsvSource(ColumnSource, TextFileSource):
         if not file.is_local or is_packed(file) or whole[0][1] <= PART_BYTES:
             return whole
         encoding = self.encoding_of(file)
-        if encoding not in _PLAIN_ENCODINGS or self._line_end(file) != b"\n":
+        is_plain = encoding in _PLAIN_ENCODINGS and self.delimiter.isascii()
+        if not is_plain or self._line_end(file) != b"\n":
             return whole
         spans = self._spans(file, encoding)
         if spans is None:
@@ -96,7 +96,15 @@ class CsvSource(ColumnSource, TextFileSource):
 
     def _spans(self, file: MatchedFile, encoding: str) -> list[Span] | None:
         """Return the stretches of a file; None if one of its rows is not well-formed."""
-        from workbench.data.kernels.csv_rows import NO_QUOTE, NUM_ROWS, begin, find_row_end
+        from workbench.data.kernels.csv_rows import (
+            NO_QUOTE,
+            NOT_FOUND,
+            NUM_ROWS,
+            ODD,
+            begin,
+            find_row_end,
+            is_quote_open,
+        )  # fmt: skip
 
         quote = ord('"') if self.quoted else NO_QUOTE
         decoder = codecs.getincrementaldecoder(encoding)()
@@ -109,25 +117,22 @@ class CsvSource(ColumnSource, TextFileSource):
             while chunk := stream.read(_SCAN_BYTES):
                 if b"\0" in chunk or not _decodes(decoder, chunk):
                     return None
-                skipped = (
-                    len(codecs.BOM_UTF8) if not at and chunk.startswith(codecs.BOM_UTF8) else 0
-                )
-                done = skipped
+                done = 0
                 while done < len(chunk):
                     content = np.frombuffer(chunk, np.uint8)[done:]
                     wished = max(start + PART_BYTES - at - done, 0)
                     end = find_row_end(
                         content, wished, ord(self.delimiter), quote, self.max_record_bytes, known
                     )
-                    if end == -2:
+                    if end == ODD:
                         return None
-                    if end == -1:
+                    if end == NOT_FOUND:
                         break
                     done += end
                     spans.append(Span(start, at + done, num_before))
                     start, num_before = at + done, int(known[NUM_ROWS])
                 at += len(chunk)
-        if not _decodes(decoder, b"", final=True) or known[0] == _OPEN_QUOTE:
+        if not _decodes(decoder, b"", final=True) or is_quote_open(known):
             return None
         if start < at:
             spans.append(Span(start, at, num_before))
