@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,6 +21,7 @@ from workbench.tune.options import TuneSpec
 from workbench.tune.rungs import Rungs, bracket_of
 from workbench.tune.space import Space
 from workbench.tune.study import Output, Study, is_refused
+from workbench.tune.trial import Trial
 
 _WAIT_SECONDS = 1.0  # for news of trials; also the time in which a wish to pause is heard
 _LESS_URGENT = -1  # than the search itself: what somebody else waits for goes first
@@ -29,45 +29,6 @@ _MOST_FAILURES = 3  # at the beginning, before the search is given up
 _NUM_BRACKETS = 3
 _PROGRESS = "progress-"
 _OVER = ("succeeded", "failed", "cancelled")
-
-
-@dataclass
-class _Trial:
-    """A trial that is not over: where its run stands, as far as it is known.
-
-    Trials with equal values share a run; those after the first are its ``twins``.
-    """
-
-    number: int
-    run_id: str
-    twins: list[int] = field(default_factory=list)
-    known: int = 0  # the last event that was heard of
-    curves: dict[str, dict[int, float]] = field(default_factory=dict)  # metric -> step -> value
-    finals: dict[str, float] = field(default_factory=dict)
-    not_numbers: set[str] = field(default_factory=set)  # metrics that were NaN or infinite
-    reported: set[int] = field(default_factory=set)  # steps
-    rests_at: int | None = None
-    num_slots: int = 1
-    held_seconds: float = 0.0  # for which its run has held slots
-    begun_at: float | None = None  # since when it does so now
-
-    @property
-    def numbers(self) -> list[int]:
-        """Return all trials that share the run."""
-        return [self.number, *self.twins]
-
-    @property
-    def slot_seconds(self) -> float:
-        """Return for how long its run has held slots until now, times their number."""
-        running = max(time.time() - self.begun_at, 0.0) if self.begun_at is not None else 0.0
-        return (self.held_seconds + running) * self.num_slots
-
-    def note_state(self, state: str, moment: float) -> None:
-        """Note that its run has changed its state."""
-        if self.begun_at is not None:
-            self.held_seconds += max(moment - self.begun_at, 0.0)
-        is_at_work = state in ("running", "pausing", "cancelling")
-        self.begun_at = moment if is_at_work else None
 
 
 class Search:
@@ -83,7 +44,7 @@ class Search:
         self._num_failed = 0
         self._failure: WorkbenchError | None = None
         self._rungs = _make_rungs(spec)
-        self._live: dict[str, _Trial] = {}  # by the id of the run
+        self._live: dict[str, Trial] = {}  # by the id of the run
         self._deleted: set[str] = set()
         self._num_over = 0  # of all trials
 
@@ -176,11 +137,11 @@ class Search:
             self._study.note_twin(number, trial.number)
             self._study.rest(number, trial.rests_at)
             return
-        trial = self._live[record["run_id"]] = _Trial(number, record["run_id"], rests_at=rests_at)
+        trial = self._live[record["run_id"]] = Trial(number, record["run_id"], rests_at=rests_at)
         if rests_at is not None:
             self._ask("pause", trial)  # it may have been resumed together with the search
 
-    def _judge_again(self, trial: _Trial) -> None:
+    def _judge_again(self, trial: Trial) -> None:
         """Judge a trial whose newest point has reached a rung: nobody may have done so yet."""
         curve = self._study.trials()[trial.number].intermediate_values
         if self._spec.pruner not in ("asha", "hyperband") or trial.rests_at or not curve:
@@ -190,7 +151,7 @@ class Search:
         if rung is not None and before[0] < rung and not self._may_pass(trial.number, rung):
             self._rest(trial, rung)
 
-    def _wake(self, trial: _Trial) -> None:
+    def _wake(self, trial: Trial) -> None:
         self._run.log(f"Trial {trial.number} is among the best now: it goes on",
                       trial=trial.number)  # fmt: skip
         self._ask("resume", trial)
@@ -198,14 +159,14 @@ class Search:
             self._study.rest(number, None)
         trial.rests_at = None
 
-    def _rest(self, trial: _Trial, rung: int) -> None:
+    def _rest(self, trial: Trial, rung: int) -> None:
         trial.rests_at = rung
         for number in trial.numbers:  # before it is asked: a search that is killed asks again
             self._study.rest(number, rung)
         self._ask("pause", trial)
         self._note_progress()
 
-    def _ask(self, verb: str, trial: _Trial) -> None:
+    def _ask(self, verb: str, trial: Trial) -> None:
         try:
             self._run.client.post(f"/runs/{trial.run_id}/{verb}", {})
         except SpecError:  # it has ended meanwhile: its last event tells
@@ -220,7 +181,7 @@ class Search:
         )
         return answer
 
-    def _hear(self, trial: _Trial, news: dict[str, Any]) -> None:
+    def _hear(self, trial: Trial, news: dict[str, Any]) -> None:
         record = news["record"]
         trial.num_slots = record["workers"]
         for event in news["events"]:
@@ -235,7 +196,7 @@ class Search:
         elif trial.rests_at is None:
             self._judge(trial)
 
-    def _note(self, trial: _Trial, point: dict[str, Any]) -> None:
+    def _note(self, trial: Trial, point: dict[str, Any]) -> None:
         name, value, step = point["name"], point["value"], point["step"]
         if value is None:  # a journal has no word for NaN and infinity
             trial.not_numbers.add(name)
@@ -244,7 +205,7 @@ class Search:
         else:
             trial.curves.setdefault(name, {})[int(step)] = float(value)
 
-    def _judge(self, trial: _Trial) -> None:
+    def _judge(self, trial: Trial) -> None:
         """Let a trial go on, rest or stop, by what its curve says."""
         rung = self._report(trial)
         if self._spec.pruner in ("median", "wilcoxon"):
@@ -253,7 +214,7 @@ class Search:
         elif rung is not None and not self._may_pass(trial.number, rung):
             self._rest(trial, rung)
 
-    def _report(self, trial: _Trial) -> int | None:
+    def _report(self, trial: Trial) -> int | None:
         """Put what is new of a trial's curve into the study; return a rung that it has reached."""
         curve = trial.curves.get(self._spec.objectives[0].metric, {})
         if self._spec.pruner == "none":
@@ -287,7 +248,7 @@ class Search:
 
     # -- ending them ------------------------------------------------------------------------------
 
-    def _end(self, trial: _Trial, record: dict[str, Any]) -> None:
+    def _end(self, trial: Trial, record: dict[str, Any]) -> None:
         if record["state"] != "succeeded":
             self._leave(trial)
             self._fail(trial, record["error"])
@@ -321,7 +282,7 @@ class Search:
         for objective, value in zip(self._spec.objectives, values, strict=True):
             self._run.metric(objective.metric, value, trial.number)
 
-    def _end_as_equal(self, trial: _Trial, error: SpecError) -> None:
+    def _end_as_equal(self, trial: Trial, error: SpecError) -> None:
         """End a trial whose result was answered from the cache and is deleted meanwhile."""
         equal = self._study.equal_to(trial.number)
         if equal is None:
@@ -330,7 +291,7 @@ class Search:
         for number in trial.numbers:
             self._study.complete(number, list(equal.values), self._study.outputs_of(equal))
 
-    def _hear_of_maker(self, trial: _Trial, run_ids: set[str]) -> None:
+    def _hear_of_maker(self, trial: Trial, run_ids: set[str]) -> None:
         """Take the curves of a trial that the cache has answered from the run that drew them."""
         for run_id in run_ids:
             seen = 0
@@ -360,7 +321,7 @@ class Search:
                     with suppress(SpecError):  # something was made from it, or it is gone
                         self._run.client.delete(f"/artifacts/{reference}?{urlencode(query)}")
 
-    def _value_of(self, trial: _Trial, made: list[dict[str, Any]], metric: str) -> float:
+    def _value_of(self, trial: Trial, made: list[dict[str, Any]], metric: str) -> float:
         """Return a figure: of what the run has made, else the last point of its curve.
 
         Raises:
@@ -388,7 +349,7 @@ class Search:
             "needs a validation set.",
         )
 
-    def _fail(self, trial: _Trial, error: dict[str, Any] | None) -> None:
+    def _fail(self, trial: Trial, error: dict[str, Any] | None) -> None:
         self._rungs_of(trial.number).forget(trial.number)
         for number in trial.numbers:
             self._study.give_up(number, failed=True)
@@ -402,14 +363,14 @@ class Search:
         if self._failure and self._num_failed >= _MOST_FAILURES and not has_result:
             raise self._failure
 
-    def _stop(self, trial: _Trial, why: str) -> None:
+    def _stop(self, trial: Trial, why: str) -> None:
         self._run.log(f"Trial {trial.number} is stopped: {why}", trial=trial.number)
         self._ask("cancel", trial)
         self._leave(trial)
         for number in trial.numbers:
             self._study.give_up(number, failed=False)
 
-    def _leave(self, trial: _Trial) -> None:
+    def _leave(self, trial: Trial) -> None:
         self._slot_seconds[trial.number] = trial.slot_seconds
         self._study.note_slot_seconds(trial.number, trial.slot_seconds)
         del self._live[trial.run_id]
