@@ -21,6 +21,11 @@ def tell(argument: Any, descriptors: list[int], *, forked: bool) -> int:
     return 7
 
 
+def count_descriptors(argument: Any, descriptors: list[int], *, forked: bool) -> int:
+    """Return how many open descriptors this process was given."""
+    return len([os.fstat(descriptor) for descriptor in descriptors])
+
+
 def load(argument: list[str], descriptors: list[int], *, forked: bool) -> int:
     """Load modules, as a stage does when it needs them."""
     for name in argument:

@@ -42,20 +42,17 @@ def integrate_rows(own: LiveWorkspace, folder: Path) -> None:
 def ranks_of(run: Run, term: int, num: int = 2) -> list[int]:
     """Return the processes of ``num`` ranks of an attempt, once all have told."""
 
-    def told() -> list[int]:
-        pids: list[int] = []
-        for event in run.events():
-            payload = event["payload"]
-            if event["kind"] == "state" and payload.get("term", 0) < term:
-                pids.clear()
-            elif event["kind"] == "log" and "rank" in payload and "pid" in payload:
-                pids.append(payload["pid"])
-        return pids if run.record()["term"] == term else []
-
     found: list[int] = []
 
     def look() -> bool:
-        found[:] = told()
+        found.clear()
+        told_term = 0
+        for event in run.events():
+            payload = event["payload"]
+            if event["kind"] == "state":
+                told_term = payload.get("term", 0)
+            elif told_term == term and "rank" in payload and "pid" in payload:
+                found.append(payload["pid"])
         return len(found) >= num
 
     wait_until(look, f"{num} ranks of attempt {term} train", 60)

@@ -123,14 +123,15 @@ class NotebookPage:
         self.page = page
         self.problems: list[str] = []
         page.on("pageerror", lambda error: self.problems.append(str(error)))
+        # On a busy machine JupyterLab asks, at any time, whether to wait for its own page any longer.
+        page.add_locator_handler(
+            page.get_by_role("button", name="Keep Waiting"), lambda button: button.click()
+        )
         page.goto(f"{laboratory.url}/lab/tree/{name}?token={TOKEN}&reset")
         page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=WAIT_MS)
         page.wait_for_selector(
             ".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=WAIT_MS, state="attached"
         )
-        # On a busy machine JupyterLab asks whether to wait for its own page any longer.
-        if page.locator("dialog.jp-Dialog").count():
-            page.keyboard.press("Escape")
         page.keyboard.press("Control+B")  # fold the file browser: the views get its width
 
     def cell(self, number: int) -> Any:

@@ -42,7 +42,7 @@ def test_a_killed_rank_costs_a_step_at_most(
 ) -> None:
     own = start_workspace(slots=2)
     integrate_rows(own, tmp_path)
-    run = own.submit(spec_of(checkpoint_seconds=3600, epochs=80, exact=True), workers=workers)
+    run = own.submit(spec_of(checkpoint_seconds=3600, epochs=40, exact=True), workers=workers)
     random.seed(workers)
     for term in (1, 2):
         pids = ranks_of(run, term, workers)
@@ -59,7 +59,7 @@ def test_a_killed_rank_costs_a_step_at_most(
     if workers > 1:  # alone, a rank may die in the middle of an update, and nobody has the rest
         assert [step for step, _ in told] == list(range(len(told))), "each step once, in order"
         assert 10 < begun[0] < begun[1]
-    calm = own.submit(spec_of(checkpoint_seconds=3000, epochs=80, exact=True), workers=2).wait(120)
+    calm = own.submit(spec_of(checkpoint_seconds=3000, epochs=40, exact=True), workers=2).wait(120)
     assert dict(losses(calm)) == dict(told)
     assert calm.outputs().model.version == run.outputs().model.version
 

@@ -23,7 +23,7 @@ from live_workspace import wait_until
 from workbench.pool.attempt_zygote import attempt_zygote
 from workbench.pool.forks import Forks, ZygoteDoor, ZygoteGone, runtime_folder
 from workbench.pool.process import thread_variables
-from workbench.pool.zygote import ZygoteSettings
+from workbench.pool.zygote import MOST_DESCRIPTORS, ZygoteSettings
 from workbench.train.host_ranks import rank_zygote
 
 Serve = Callable[[ZygoteSettings], ZygoteDoor]
@@ -124,6 +124,19 @@ def test_a_child_gets_its_argument_of_any_size_and_its_status_is_told(
     assert (told["pid"], told["group"], told["forked"]) == (child.pid, child.pid, True)
     assert told["threads"] == "1"
     assert child.status() == 7
+
+
+def test_a_child_gets_all_its_descriptors_or_is_refused(forks: Forks) -> None:
+    def start(count: int) -> None:
+        given = [sys.stderr.fileno()] * count
+        forks.start(0, "forked:count_descriptors", None, name="wb-child", descriptors=given)
+
+    start(MOST_DESCRIPTORS - 1)
+    while (message := forks.receive()).get("exited") != 0:
+        pass
+    assert message["status"] == MOST_DESCRIPTORS - 1
+    with pytest.raises(ValueError, match="fewer than"):
+        start(MOST_DESCRIPTORS)
 
 
 def test_what_a_child_says_goes_to_its_log_and_its_traceback_too(

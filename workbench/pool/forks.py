@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from workbench.pool.zygote import MOST_BYTES, ZygoteSettings
+from workbench.pool.zygote import MOST_BYTES, MOST_DESCRIPTORS, ZygoteSettings
 
 AGENT_VARIABLE = "WORKBENCH_AGENT"  # where those that an agent started find its socket
 _MOST_WAITING = 64  # connections that a zygote has not answered yet
@@ -104,8 +104,10 @@ class Forks:
             argument: of any size.
             name: of the process.
             log: file to which the child's output is appended; by default it is the zygote's.
-            descriptors: at most three, for the child.
+            descriptors: for the child.
         """
+        if len(descriptors) >= MOST_DESCRIPTORS:  # one is that of the argument
+            raise ValueError(f"a child gets fewer than {MOST_DESCRIPTORS} descriptors")
         message = {"start": number, "call": call, "name": name, "log": log and str(log)}
         with _file_of(argument) as stream:
             given = [stream.fileno(), *descriptors]

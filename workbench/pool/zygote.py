@@ -7,8 +7,8 @@ Forking is safe only while a process has one thread: the zygote looks before eac
 it finds more (a site hook may start one) it starts the child as a fresh process instead.
 
 It listens at a socket that its owner has opened. Who connects is told ``{"zygote": pid}`` and sends
-orders: ``{"start": id, "call": "module:function", "log": file or null, "name": text}`` with one to
-four descriptors: a file with the function's argument as JSON, and those that the function gets.
+orders: ``{"start": id, "call": "module:function", "log": file or null, "name": text}`` with
+descriptors: a file with the function's argument as JSON, and those that the function gets.
 The answers are ``{"started": id, "pid": n}`` and ``{"exited": id, "status": n}``.
 ``{"kill": id}`` ends a child with all that it has started. Children end with the connection that
 asked for them, with the zygote, and the zygote with its owner, however each of these happens.
@@ -36,6 +36,7 @@ from workbench.core.registry import STAGE_GROUP
 from workbench.pool.process import die_with_parent, kill_group, name_process
 
 MOST_BYTES = 65_536  # of one message
+MOST_DESCRIPTORS = 16  # with one message; the kernel drops those for which there is no room
 _CALM_SECONDS = 0.3  # without a message, before the zygote learns
 _FEW_BYTES = 1 << 20  # of a pipe: what a child has loaded must fit
 _PIPE_SIZE_COMMAND = 1031  # F_SETPIPE_SZ, which Python 3.9 and older do not name
@@ -150,7 +151,7 @@ class Zygote:
 
     def _obey(self, connection: socket.socket) -> None:
         try:
-            content, descriptors, _, _ = socket.recv_fds(connection, MOST_BYTES, 4)
+            content, descriptors, _, _ = socket.recv_fds(connection, MOST_BYTES, MOST_DESCRIPTORS)
         except OSError:
             content, descriptors = b"", []
         if not content:

@@ -62,10 +62,10 @@ def rank_process(order: RankOrder, descriptors: list[int], *, forked: bool) -> i
     reporter.tell("started", pid=os.getpid(), forked=forked)
     try:
         _check_device(order["slot"], options)
-        memories, meeting = descriptors[2 : 2 + order["memories"]], descriptors[2:]
+        memories = descriptors[2 : 2 + order["memories"]]
+        meeting = descriptors[2 + order["memories"] :]
         ranks = Ranks.join(
-            order["rank"], order["world"], order["store"],
-            None if memories else next(iter(meeting), None),
+            order["rank"], order["world"], order["store"], next(iter(meeting), None),
             Tensors(*map(TrainingMemory, memories), as_it_is=order["as_it_is"]),
             pulse,
         )  # fmt: skip
