@@ -123,10 +123,7 @@ class NotebookPage:
         self.page = page
         self.problems: list[str] = []
         page.on("pageerror", lambda error: self.problems.append(str(error)))
-        # On a busy machine JupyterLab asks, at any time, whether to wait for its own page any longer.
-        page.add_locator_handler(
-            page.get_by_role("button", name="Keep Waiting"), lambda button: button.click()
-        )
+        page.add_locator_handler(page.locator("dialog.jp-Dialog"), _answer)
         page.goto(f"{laboratory.url}/lab/tree/{name}?token={TOKEN}&reset")
         page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=WAIT_MS)
         page.wait_for_selector(
@@ -156,6 +153,16 @@ class NotebookPage:
         found = self.cell(number).locator("section.wb").first
         found.wait_for(timeout=WAIT_MS)
         return found
+
+
+def _answer(dialog: Any) -> None:
+    """Answer what JupyterLab asks by itself on a busy machine, at any time.
+
+    Whether to wait for its own page any longer, or with which kernel to begin.
+    """
+    print("JupyterLab asked:", " ".join(dialog.first.inner_text().split()))
+    waits = dialog.get_by_role("button", name="Keep Waiting")
+    (waits if waits.count() else dialog.locator("button.jp-mod-accept")).first.click()
 
 
 def chromium() -> str | None:

@@ -17,7 +17,7 @@ from workbench.data.clean.spec import CleanSpec
 from workbench.runs import Run
 
 # A soak takes more: ``WORKBENCH_KILLS=50``.
-NUM_KILLS = int(os.environ.get("WORKBENCH_KILLS") or 10)
+NUM_KILLS = int(os.environ.get("WORKBENCH_KILLS") or 6)
 OUTPUTS = ("dataset", "ledger", "scores")
 
 

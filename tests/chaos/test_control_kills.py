@@ -62,7 +62,7 @@ def test_training_goes_on_without_a_step_lost_when_its_daemon_is_killed_again_an
     own.do(IntegrateSpec.parse({"name": "rows", "sources": [source]}))
     run = own.submit(
         TrainSpec(
-            dataset="rows", model=str(write_encoder(tmp_path / "encoder")), epochs=60,
+            dataset="rows", model=str(write_encoder(tmp_path / "encoder")), epochs=40,
             batch_size=16, learning_rate=3e-3, max_tokens=24, precision="float32",
             checkpoint_seconds=3600,
         ),

@@ -20,7 +20,7 @@ from workbench_example_stages import AdoptSpec, CountSpec, NestSpec, NothingSpec
 from workbench.runs import Run
 from workbench.workspace import Workspace
 
-NUM_KILLS = 10
+NUM_KILLS = 6
 
 
 @dataclass

@@ -69,7 +69,7 @@ def test_memory_is_handed_on_from_rank_to_rank_and_from_run_to_run(
 ) -> None:
     own = start_workspace(slots=2)
     integrate_rows(own, tmp_path)
-    run = own.submit(spec_of(checkpoint_seconds=3600, epochs=60), workers=2)
+    run = own.submit(spec_of(checkpoint_seconds=3600, epochs=30), workers=2)
     wait_until(lambda: losses(run), "it trains", 60)
     agent = own.agent()
     wait_until(lambda: num_memories(agent) == 2, "the agent keeps what both ranks train in")

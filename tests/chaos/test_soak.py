@@ -10,8 +10,8 @@ import pytest
 from live_workspace import StartWorkspace
 from soak import soak
 
-NUM_RUNS = int(os.environ.get("WORKBENCH_SOAK_RUNS") or 13)  # one of each kind
-NUM_KILLS = int(os.environ.get("WORKBENCH_SOAK_KILLS") or 20)
+NUM_RUNS = int(os.environ.get("WORKBENCH_SOAK_RUNS") or 8)
+NUM_KILLS = int(os.environ.get("WORKBENCH_SOAK_KILLS") or 12)
 
 
 @pytest.mark.slow

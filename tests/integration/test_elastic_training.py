@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 def spec_of(encoder: Path, **changes: object) -> TrainSpec:
     values = {
-        "dataset": "rows", "model": str(encoder), "epochs": 90, "batch_size": 18,
+        "dataset": "rows", "model": str(encoder), "epochs": 70, "batch_size": 18,
         "learning_rate": 1e-3, "max_tokens": 24, "precision": "float32", "virtual_ranks": 3,
         "checkpoint_seconds": 3600,
     }  # fmt: skip
