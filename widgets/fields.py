@@ -37,7 +37,8 @@ class FormField:
     required: bool
     choices: tuple[Any, ...] = ()
     reads: str = ""  # the kind of artifact that its text names
-    variants: tuple[tuple[str, type[Spec]], ...] = ()  # what an item of a list may be, by kind
+    variants: tuple[tuple[str, type[Spec]], ...] = ()  # the Specs that may stand in it, by kind
+    is_list: bool = False  # whether it holds any number of them, or one
     minimum: float = -math.inf
     maximum: float = math.inf
     excludes_minimum: bool = False
@@ -56,7 +57,7 @@ class FormField:
         return "null" in self.types
 
     def item_names(self) -> list[str]:
-        """Return what can be added to a list of Specs: offered ones by name, else the kinds."""
+        """Return which Specs can be put in: offered ones by name, else the kinds."""
         names = [name for _, item in self.variants for name in offered(item)]
         return [*(kind for kind, item in self.variants if kind != item.__name__), *names]
 
@@ -138,6 +139,7 @@ def _field(
         choices=choices,
         reads=reads,
         variants=variants,
+        is_list=get_origin(info.annotation) in (list, tuple),
         minimum=limits.get("exclusiveMinimum", limits.get("minimum", -math.inf)),
         maximum=limits.get("exclusiveMaximum", limits.get("maximum", math.inf)),
         excludes_minimum="exclusiveMinimum" in limits,
@@ -161,10 +163,10 @@ def _shapes(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Any:
 
 
 def _variants(annotation: Any) -> tuple[tuple[str, type[Spec]], ...]:
-    """Return the Specs that a list's items may be, if it is a list of Specs."""
-    if get_origin(annotation) not in (list, tuple):
-        return ()
-    classes = list(_classes(get_args(annotation)[0]))
+    """Return the Specs that a field, or the items of its list, may be; empty if they are none."""
+    is_list = get_origin(annotation) in (list, tuple)
+    inner = get_args(annotation)[0] if is_list else annotation
+    classes = [c for c in _classes(inner) if c is not type(None)]
     if not classes or not all(isinstance(c, type) and issubclass(c, Spec) for c in classes):
         return ()
     return tuple((_kind_of(item), item) for item in classes)

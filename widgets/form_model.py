@@ -20,7 +20,7 @@ from workbench.core.errors import SpecError, nearest_name
 from workbench.core.spec import Spec, plain_complaint
 from workbench.core.workers import DEFAULT_WORKERS, WorkersWish
 
-# What stands in a field: a text, a tick, or, for a list of Specs, a form for each of its items.
+# What stands in a field: a text, a tick, or a form for each Spec in it.
 Raw: TypeAlias = "str | bool | tuple[FormModel, ...]"
 
 
@@ -76,12 +76,16 @@ class FormModel:
         return replace(self, raw={known.name: raw_of(known, known.default) for known in every})
 
     def add_item(self, name: str, kind: str) -> FormModel:
-        """Return the form with one more item in a list of Specs: of a kind, or an offered one."""
-        values = self._field(name).item_values(kind)
-        return self._put(name, (*self._items(name), item_form(self._field(name), values)))
+        """Return the form with one more Spec in a field: of a kind, or an offered one.
+
+        Where there is room for one only, it takes the place of the other.
+        """
+        known = self._field(name)
+        before = self._items(name) if known.is_list else ()
+        return self._put(name, (*before, item_form(known, known.item_values(kind))))
 
     def remove_item(self, name: str, index: int) -> FormModel:
-        """Return the form without one item of a list of Specs."""
+        """Return the form without one of the Specs in a field."""
         items = self._items(name)
         return self._put(name, (*items[:index], *items[index + 1 :]))
 
@@ -148,7 +152,7 @@ def new_form(
 
 
 def item_form(known: FormField, value: Mapping[str, Any]) -> FormModel:
-    """Return the form of one item of a list of Specs."""
+    """Return the form of one Spec in a field."""
     classes = dict(known.variants)
     kind = str(value.get("kind", known.variants[0][0]))
     item = classes.get(kind, known.variants[0][1])
@@ -173,7 +177,8 @@ def raw_of(known: FormField, value: Any) -> Raw:
     if known.control == "switch":
         return bool(value)
     if known.control == "items":
-        return tuple(item_form(known, item) for item in value or ())
+        values = (value or ()) if known.is_list else () if value is None else (value,)
+        return tuple(item_form(known, item) for item in values)
     if known.control == "json":
         return "" if value is None else json.dumps(value, indent=2, ensure_ascii=False)
     if value is None:
@@ -289,7 +294,13 @@ def check(form: FormModel) -> Checked:
         if isinstance(raw, tuple):
             items[known.name] = tuple(check(item) for item in raw)
             pairs = zip(raw, items[known.name], strict=True)
-            values[known.name] = [told_values(item, each) for item, each in pairs]
+            told = [told_values(item, each) for item, each in pairs]
+            if known.is_list:
+                values[known.name] = told
+            elif told or known.may_be_empty:
+                values[known.name] = told[0] if told else None
+            else:
+                errors[known.name] = _missing(known)
         elif _is_blank(known, raw):
             errors[known.name] = _missing(known)
         else:

@@ -79,6 +79,8 @@ def _present_field(
         "offered": offered,
         "facts": next((o["facts"] for o in offered if o["reference"] == raw), ""),
         "kinds": known.item_names(),
+        "is_list": known.is_list,
+        "can_remove": known.is_list or known.may_be_empty,
         "items": [
             _present_item(item, each, catalogue, f"{name}.{at}.")
             for at, (item, each) in enumerate(zip(_forms(raw), items, strict=True))

@@ -26,6 +26,7 @@ _PUBLIC = {
     "write_records": "workbench.data.records:write_records",
     "model": "workbench.train.user_model:model",
     "loss": "workbench.train.user_loss:loss",
+    "scorer": "workbench.prompts.scorers.user_scorer:scorer",
     "source": "workbench.data.sources.user_source:source",
     "fetch_again": "workbench.data.sources.fetch:fetch_again",
     "WhatIf": "workbench.data.clean.what_if:WhatIf",

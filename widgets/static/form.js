@@ -44,23 +44,25 @@ function fieldRow(field) {
     el("span", { class: "say", id: `${id}-say` }, field.error && !field.is_missing ? errorLine(field) : helpLine(field)));
 }
 
-// A list of Specs: each item with its own fields, the less used ones folded away.
+// Specs within a Spec: each with its own fields, the less used ones folded away.
 function itemRows(field) {
+  const number = (at) => (field.is_list ? ` ${at + 1}` : "");
+  const verb = field.is_list ? "Add" : field.items.length ? "Change to" : "Choose";
   return el("div", { class: "items", "data-key": field.name },
-    field.items.map((item, at) => el("section", { class: "item", "data-key": at, "aria-label": `${field.title} ${at + 1}` },
+    field.items.map((item, at) => el("section", { class: "item", "data-key": at, "aria-label": field.title + number(at) },
       el("div", { class: "item-head" },
-        el("b", {}, `${at + 1} · ${item.title}`),
+        el("b", {}, `${field.is_list ? at + 1 : field.title} · ${item.title}`),
         item.error ? el("span", { class: "fail grow", role: "alert" }, glyph("fail"), " ", item.error) : el("span", { class: "grow" }),
-        el("button", { type: "button", class: "lnk", "data-intent": "remove_item", "data-name": field.name, "data-index": at,
+        field.can_remove && el("button", { type: "button", class: "lnk", "data-intent": "remove_item", "data-name": field.name, "data-index": at,
           "aria-label": `Remove ${item.title}, number ${at + 1}` }, "Remove")),
       item.fields.map((inner) => fieldRow(inner)),
       item.more.length > 0 && moreRows(item.more))),
     el("div", { class: "item-add" },
       el("span", { class: "c" }, field.help),
-      el("span", { class: "in2", role: "group", "aria-label": `Add to ${field.title}` }, el("span", {}, "Add"),
-        field.kinds.map((kind) => el("button", { type: "button", class: "sm", "data-intent": "add_item", "data-name": field.name, "data-kind": kind,
+      el("span", { class: "in2", role: "group", "aria-label": `${verb}: ${field.title}` }, el("span", {}, verb),
+        field.kinds.filter((kind) => field.is_list || kind !== field.items[0]?.title).map((kind) => el("button", { type: "button", class: "sm", "data-intent": "add_item", "data-name": field.name, "data-kind": kind,
           id: `wb-${field.name}-${kind}` }, kind))),
-      field.error && (field.is_missing ? el("span", { class: "ac" }, "At least one is needed.") : errorLine(field))));
+      field.error && (field.is_missing ? el("span", { class: "ac" }, field.is_list ? "At least one is needed." : "One is needed.") : errorLine(field))));
 }
 
 function moreRows(fields) {

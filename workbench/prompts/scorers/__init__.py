@@ -1,0 +1,1 @@
+"""What answers a prompt: sentence models, language models, functions of a notebook cell."""
