@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
@@ -59,14 +61,14 @@ class FormField:
     def item_names(self) -> list[str]:
         """Return which Specs can be put in: offered ones by name, else the kinds."""
         names = [name for _, item in self.variants for name in offered(item)]
-        return [*(kind for kind, item in self.variants if kind != item.__name__), *names]
+        return [*(kind for kind, item in self.variants if not is_function(item)), *names]
 
     def item_values(self, name: str) -> Mapping[str, Any]:
         """Return the values with which an item of this name begins."""
         for _, item in self.variants:
             if name in offered(item):
                 return given_values(offered(item)[name])
-        return {"kind": name}
+        return {"kind": name} if "kind" in dict(self.variants)[name].model_fields else {}
 
     def allows(self, number: float) -> bool:
         """Whether a number is within the bounds, and whole where it must be."""
@@ -102,10 +104,15 @@ def plain_default(info: FieldInfo) -> Any:
     """Return a field's default as a plain JSON value; None where it is required."""
     if info.is_required():
         return None
-    default = info.get_default(call_default_factory=True)
-    if hasattr(type(default), "model_fields"):
-        return given_values(default)
-    return to_jsonable_python(default)
+    return _plain(info.get_default(call_default_factory=True))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return given_values(value)
+    return (
+        [_plain(item) for item in value] if isinstance(value, list) else to_jsonable_python(value)
+    )
 
 
 def _running_field(name: str, title: str, *, unit: str = "", **facts: Any) -> FormField:
@@ -184,10 +191,21 @@ def _classes(annotation: Any) -> Any:
 
 
 def _kind_of(item: type[Spec]) -> str:
-    """Return the one value of an item's ``kind``, or its class's name where it has none."""
+    """Return the one value of an item's ``kind``, or its class's name in words if it has none."""
+    values = _kinds(item)
+    if len(values) == 1:
+        return str(values[0])
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", item.__name__.removesuffix("Spec")).lower()
+
+
+def _kinds(item: type[Spec]) -> tuple[Any, ...]:
     kind = item.model_fields.get("kind")
-    values = get_args(kind.annotation) if kind and get_origin(kind.annotation) is Literal else ()
-    return str(values[0]) if len(values) == 1 else item.__name__
+    return get_args(kind.annotation) if kind and get_origin(kind.annotation) is Literal else ()
+
+
+def is_function(item: type[Spec]) -> bool:
+    """Whether it is a function of a cell, of no kind: those that are offered can be put in."""
+    return "source" in item.model_fields and len(_kinds(item)) != 1
 
 
 def _choices(shapes: list[dict[str, Any]]) -> tuple[Any, ...]:

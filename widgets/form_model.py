@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, cast
 
 from pydantic import ValidationError
 
-from widgets.fields import FormField, fields_of, number_text, running_fields
+from widgets.fields import FormField, fields_of, is_function, number_text, running_fields
 from workbench.core.copy_as import given_values, stage_name
 from workbench.core.errors import SpecError, nearest_name
 from workbench.core.spec import Spec, plain_complaint
@@ -156,7 +156,7 @@ def item_form(known: FormField, value: Mapping[str, Any]) -> FormModel:
     classes = dict(known.variants)
     kind = str(value.get("kind", known.variants[0][0]))
     item = classes.get(kind, known.variants[0][1])
-    title = kind if kind in classes else str(value.get("name", item.__name__))
+    title = str(value.get("name", kind)) if is_function(item) else kind
     form = new_form(item, title=title, prefilled=value)
     return replace(form, running=(), raw={f.name: form.raw[f.name] for f in form.fields})
 

@@ -57,7 +57,8 @@ def _present_field(
     error = checked.errors.get(known.name)
     offered = catalogue.get(known.reads, []) if known.reads else []
     name = f"{prefix}{known.name}"
-    default = "" if known.control == "items" else raw_of(known, known.default)
+    default = raw_of(known, known.default)
+    default = default if isinstance(default, bool) else _told(default)
     items = checked.items.get(known.name, ())
     return {
         "name": name,
@@ -66,7 +67,7 @@ def _present_field(
         "unit": known.unit,
         "bounds": known.bounds,
         "control": known.control,
-        "raw": "" if isinstance(raw, tuple) else raw,
+        "raw": raw if isinstance(raw, bool) else _told(raw),
         "default": "on" if default is True else "off" if default is False else default,
         "default_is_short": len(str(default)) <= 40,
         "required": known.required,
@@ -86,6 +87,11 @@ def _present_field(
             for at, (item, each) in enumerate(zip(_forms(raw), items, strict=True))
         ],
     }
+
+
+def _told(raw: str | tuple[FormModel, ...]) -> str:
+    """Return what stands in a field, as a text: of Specs, what they are."""
+    return ", ".join(item.title for item in raw) if isinstance(raw, tuple) else raw
 
 
 def _forms(raw: Raw) -> tuple[FormModel, ...]:

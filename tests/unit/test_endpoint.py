@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections import Counter
@@ -159,7 +160,8 @@ def test_what_passes_is_asked_again(serve: Any, dataset: Artifact, tmp_path: Any
         elif kind == 4:
             handler.send(200, {"choices": []})
         else:
-            handler.connection.close()
+            handler.connection.shutdown(socket.SHUT_RDWR)
+            handler.close_connection = True
 
     server = serve(moody)
     assert labels(

@@ -42,6 +42,10 @@ from workbench.data.clean.ledger import LEDGER_SCHEMA
 from workbench.data.clean.spec import CleanSpec
 from workbench.data.records import SCHEMA, write_records
 from workbench.data.rules.user_rule import rule
+from workbench.prompts.examples import RandomExamples
+from workbench.prompts.label import LabelSpec
+from workbench.prompts.scorers.causal import CausalScorerSpec
+from workbench.prompts.write import PromptSpec
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -290,6 +294,40 @@ def test_items_are_forms_of_their_own() -> None:
     limit = row_of(wrong, "sources")["items"][0]["more"][0]
     assert limit["error"] == "-1 is less than the least allowed, 0"
     assert check(wrong.restore("sources.0.limit")).spec is not None
+
+
+def test_a_spec_within_a_spec_is_a_form_of_whichever_kind_is_chosen() -> None:
+    form = new_form(LabelSpec, prefilled={"dataset": "comments@latest"})
+    row = row_of(form, "scorer")
+    assert (row["control"], row["is_list"], row["can_remove"]) == ("items", False, False)
+    assert [item["title"] for item in row["items"]] == ["embedding"]
+    assert {"causal", "cloze", "endpoint", "embedding"} <= set(row["kinds"])
+    assert not row["differs"]
+    form = form.add_item("scorer", "causal")
+    row = row_of(form, "scorer")
+    assert [item["title"] for item in row["items"]] == ["causal"]
+    assert [field["name"] for field in row["items"][0]["fields"]] == ["scorer.0.model"]
+    assert [wait["name"] for wait in present(form)["waits_for"]] == ["scorer.0.model"]
+    form = form.change("scorer.0.model", "small@latest")
+    assert check(form).spec == LabelSpec(
+        dataset="comments@latest", scorer=CausalScorerSpec(model="small@latest")
+    )
+    assert row_of(form.restore("scorer"), "scorer")["items"][0]["title"] == "embedding"
+
+
+def test_a_spec_that_need_not_be_there_can_be_taken_out() -> None:
+    form = new_form(PromptSpec).add_item("verbaliser", "yes_no")
+    assert row_of(form, "examples")["items"] == []
+    form = form.add_item("examples", "random").change("examples.0.dataset", "known@latest")
+    spec = check(form).spec
+    assert isinstance(spec, PromptSpec)
+    assert spec.examples == RandomExamples(dataset="known@latest")
+    assert row_of(form, "examples")["can_remove"]
+    without = check(form.remove_item("examples", 0)).spec
+    assert isinstance(without, PromptSpec)
+    assert without.examples is None
+    missing = row_of(form.remove_item("verbaliser", 0), "verbaliser")
+    assert (missing["is_missing"], missing["error"]) == (True, "Answer is needed")
 
 
 def test_an_error_that_a_spec_raises_itself_is_told_at_its_field() -> None:

@@ -48,10 +48,12 @@ function fieldRow(field) {
 function itemRows(field) {
   const number = (at) => (field.is_list ? ` ${at + 1}` : "");
   const verb = field.is_list ? "Add" : field.items.length ? "Change to" : "Choose";
+  const kinds = field.kinds.filter((kind) => field.is_list || kind !== field.items[0]?.title);
+  const titled = (item) => (field.is_list || item.title !== field.title.toLowerCase() ? ` · ${item.title}` : "");
   return el("div", { class: "items", "data-key": field.name },
     field.items.map((item, at) => el("section", { class: "item", "data-key": at, "aria-label": field.title + number(at) },
       el("div", { class: "item-head" },
-        el("b", {}, `${field.is_list ? at + 1 : field.title} · ${item.title}`),
+        el("b", {}, `${field.is_list ? at + 1 : field.title}${titled(item)}`),
         item.error ? el("span", { class: "fail grow", role: "alert" }, glyph("fail"), " ", item.error) : el("span", { class: "grow" }),
         field.can_remove && el("button", { type: "button", class: "lnk", "data-intent": "remove_item", "data-name": field.name, "data-index": at,
           "aria-label": `Remove ${item.title}, number ${at + 1}` }, "Remove")),
@@ -59,8 +61,8 @@ function itemRows(field) {
       item.more.length > 0 && moreRows(item.more))),
     el("div", { class: "item-add" },
       el("span", { class: "c" }, field.help),
-      el("span", { class: "in2", role: "group", "aria-label": `${verb}: ${field.title}` }, el("span", {}, verb),
-        field.kinds.filter((kind) => field.is_list || kind !== field.items[0]?.title).map((kind) => el("button", { type: "button", class: "sm", "data-intent": "add_item", "data-name": field.name, "data-kind": kind,
+      kinds.length > 0 && el("span", { class: "in2", role: "group", "aria-label": `${verb}: ${field.title}` }, el("span", {}, verb),
+        kinds.map((kind) => el("button", { type: "button", class: "sm", "data-intent": "add_item", "data-name": field.name, "data-kind": kind,
           id: `wb-${field.name}-${kind}` }, kind))),
       field.error && (field.is_missing ? el("span", { class: "ac" }, field.is_list ? "At least one is needed." : "One is needed.") : errorLine(field))));
 }

@@ -98,11 +98,11 @@ class PromptVersion(Spec):
         help="What the answers are for: classify, search, recommend or extract.",
     )  # fmt: skip
     messages: list[MessageTemplate] = option(
-        [{"role": "user", "content": "{{ text }}"}], title="Messages", group="Prompt",
+        [MessageTemplate(content="{{ text }}")], title="Messages", group="Prompt",
         min_length=1, max_length=50, help="What is said to the model, in order.",
     )  # fmt: skip
     verbaliser: Verbaliser = option(
-        title="Answers", group="Answer", help="Which answers there are, and in which words."
+        title="Answer", group="Answer", help="Which answers there are, and in which words."
     )
     examples: ExampleSet | None = option(
         None, title="Examples", group="Examples",
