@@ -8,6 +8,7 @@ from typing import Any, Protocol, TextIO, TypeVar
 from workbench.queue.states import is_at_rest
 
 _POLL_SECONDS = 2.0
+_MOST_PARTS = 8  # of a fact that has several
 
 
 class FollowedRun(Protocol):
@@ -54,8 +55,8 @@ def describe(event: dict[str, Any]) -> str:
         told = "; ".join(payload[name] for name in ("cause", "remedy") if name in payload)
         return f"{payload['state']} ({told})" if told else str(payload["state"])
     if kind == "log":
-        facts = " ".join(f"{k}={v}" for k, v in payload.items() if k != "message")
-        return f"{payload['message']} {facts}".rstrip()
+        facts = [_fact(name, value) for name, value in payload.items() if name != "message"]
+        return " ".join([payload["message"], *filter(None, facts)])
     if kind == "metric" and payload["step"] is None:
         value = payload["value"]
         return f"{payload['name']} = {'not a number' if value is None else f'{value:.4g}'}"
@@ -65,6 +66,16 @@ def describe(event: dict[str, Any]) -> str:
         parts += [f"  next:  {payload['next_step']}"] if payload["next_step"] else []
         return "\n".join(parts)
     return ""
+
+
+def _fact(name: str, value: Any) -> str:
+    """Return a fact beside a message as text; empty for what is too much for a line."""
+    if not isinstance(value, dict | list):
+        return f"{name}={value}"
+    parts = [f"{k} {v}" for k, v in value.items()] if isinstance(value, dict) else value
+    inner = value.values() if isinstance(value, dict) else value
+    is_short = len(value) <= _MOST_PARTS and not any(isinstance(v, dict | list) for v in inner)
+    return f"({name}: {', '.join(map(str, parts))})" if value and is_short else ""
 
 
 def progress_text(payload: dict[str, Any]) -> str:
