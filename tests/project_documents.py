@@ -181,7 +181,7 @@ def _check_workbench(words: list[str], files: Path) -> None:
         return
     options = _parser().parse_args(words)
     given = getattr(options, "parameters", None)
-    if hasattr(options, "file"):
+    if hasattr(options, "parameter"):
         values = {name: yaml.safe_load(text) for name, text in options.parameter}
         load_pipeline(options.file, (read_parameters(files / given) if given else {}) | values)
     elif given and not _PLACEHOLDER.fullmatch(given):

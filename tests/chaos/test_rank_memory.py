@@ -42,7 +42,7 @@ def test_a_killed_rank_costs_a_step_at_most(
 ) -> None:
     own = start_workspace(slots=2)
     integrate_rows(own, tmp_path)
-    run = own.submit(spec_of(checkpoint_seconds=3600, epochs=40, exact=True), workers=workers)
+    run = own.submit(spec_of(checkpoint_seconds=3600, epochs=25, exact=True), workers=workers)
     random.seed(workers)
     for term in (1, 2):
         pids = ranks_of(run, term, workers)
@@ -59,7 +59,7 @@ def test_a_killed_rank_costs_a_step_at_most(
     if workers > 1:  # alone, a rank may die in the middle of an update, and nobody has the rest
         assert [step for step, _ in told] == list(range(len(told))), "each step once, in order"
         assert 10 < begun[0] < begun[1]
-    calm = own.submit(spec_of(checkpoint_seconds=3000, epochs=40, exact=True), workers=2).wait(120)
+    calm = own.submit(spec_of(checkpoint_seconds=3000, epochs=25, exact=True), workers=2).wait(120)
     assert dict(losses(calm)) == dict(told)
     assert calm.outputs().model.version == run.outputs().model.version
 
@@ -69,7 +69,7 @@ def test_memory_is_handed_on_from_rank_to_rank_and_from_run_to_run(
 ) -> None:
     own = start_workspace(slots=2)
     integrate_rows(own, tmp_path)
-    run = own.submit(spec_of(checkpoint_seconds=3600, epochs=30), workers=2)
+    run = own.submit(spec_of(checkpoint_seconds=3600, epochs=20), workers=2)
     wait_until(lambda: losses(run), "it trains", 60)
     agent = own.agent()
     wait_until(lambda: num_memories(agent) == 2, "the agent keeps what both ranks train in")

@@ -35,7 +35,7 @@ class Links(HTMLParser):
 def demo(workspace: LiveWorkspace) -> dict[str, Any]:
     # Fewer epochs than ``make demo``: the path is what is tested, not how good it gets.
     parameters = workspace.root / "short.yaml"
-    parameters.write_text("teacher_epochs: 2\nstudent_epochs: 2\n")
+    parameters.write_text("teacher_epochs: 1\nstudent_epochs: 2\n")
     command = ["-m", "workbench.cli.main", "demo", "--json", "--parameters", str(parameters)]
     done = subprocess.run(
         [sys.executable, *command],

@@ -37,7 +37,7 @@ from workbench.data.split.dealing import deal_groups
 from workbench.data.split.stage import SplitSpec
 from workbench.data.tokens import as_texts
 
-FEW = settings(max_examples=10)
+FEW = settings(max_examples=6)
 
 # Texts that meet: few words, so that copies, near copies and empty texts are common.
 WORDS = st.sampled_from(

@@ -36,7 +36,7 @@ def has_checkpoint(run: Run) -> bool:
 def test_a_gang_over_two_hosts_trains_heals_and_comes_to_the_same_weights(
     spread: LiveWorkspace, spec_of: Callable[..., TrainSpec]
 ) -> None:
-    run = spread.submit(spec_of(checkpoint_seconds=0, epochs=4), workers=2)
+    run = spread.submit(spec_of(checkpoint_seconds=0, epochs=2), workers=2)
     pids = ranks_of(run, 1)
     homes = {Path(f"/proc/{pid}/ns/net").readlink() for pid in pids}
     assert len(homes) == 2, "they are on two hosts"
@@ -44,7 +44,7 @@ def test_a_gang_over_two_hosts_trains_heals_and_comes_to_the_same_weights(
     os.kill(pids[1], signal.SIGKILL)
     assert run.wait(120).state == "succeeded", run.record()["error"]
     assert remedies(run) == ["starts again from its last checkpoint (1 of 4)"]
-    calm = spread.submit(spec_of(checkpoint_seconds=3600, epochs=4), workers=2).wait(120)
+    calm = spread.submit(spec_of(checkpoint_seconds=3600, epochs=2), workers=2).wait(120)
     assert not calm.record()["cached"]
     assert run.outputs().model.version == calm.outputs().model.version
 

@@ -17,6 +17,7 @@ from workbench.core.page import element, figure, foreign_text, probability, tick
 from workbench.data.records import read_records, write_records
 from workbench.tasks.baseline import train_baseline
 from workbench.tasks.evaluate import EvaluateSpec
+from workbench.tasks.evidence import rescore
 from workbench.tasks.latency import speed_report, time_in_turns
 from workbench.tasks.predictions import answers, read_predictions, with_predictions
 
@@ -29,7 +30,8 @@ def evaluated(folder, rows, *, train=None, models=None, prompt=None, inputs=(), 
     train = train or build_dataset(folder, golden_rows(6), name="train")
     models = models or {}
     spec = EvaluateSpec(
-        test=test.reference, train=train.reference, prompt=prompt and prompt.reference,
+        test=test.reference, train=train.reference,
+        prompts={"prompt": prompt.reference} if prompt else {},
         models={name: model.reference for name, model in models.items()},
         **{"resamples": 100, "measure_speed": False, **more},
     )  # fmt: skip
@@ -83,7 +85,7 @@ def test_the_kept_answers_are_one_label_and_all_scores_per_system(tmp_path):
     artifact, _ = evaluated(tmp_path, golden_rows(2), models={"right": build_model(tmp_path)})
     table = pq.read_table(artifact.path / "predictions.parquet")
     assert table.column_names == [
-        "id", "label",
+        "id", "label", "group",
         *(c for s in ("baseline", "right")
           for c in (f"predicted_label:{s}", *(f"score:{s}:{name}" for name in LABELS))),
     ]  # fmt: skip
@@ -286,3 +288,38 @@ def test_predictions_written_are_read_back_in_any_label_order():
         read_predictions(table, ["a", "b"], "rows")
     with pytest.raises(DataError, match="no predictions"):
         read_predictions(records, ["no", "yes"], "rows")
+
+
+def test_several_prompts_stand_beside_each_other_and_each_group_is_told(tmp_path):
+    rows = golden_rows(4)
+    truth = [label for _, label in rows]
+    right = np.eye(3, dtype=np.float32)[[LABELS.index(label) for label in truth]]
+    test = build_dataset(tmp_path, rows, name="test")
+    train = build_dataset(tmp_path, golden_rows(6), name="train")
+    good, poor = (
+        labelled(tmp_path / name, rows, scores)
+        for name, scores in (("good", right), ("poor", np.roll(right, 1, axis=1)))
+    )
+    spec = EvaluateSpec(
+        test=test.reference, train=train.reference, resamples=100, measure_speed=False,
+        prompts={"plain": good.reference, "odd": poor.reference}, wished_difference=0.1,
+    )  # fmt: skip
+    run = FolderRun(tmp_path / "run", {a.reference: a for a in (test, train, good, poor)})
+    artifact = run.run(spec)["report"]
+    systems = {system["name"]: system for system in report_of(artifact)["systems"]}
+    assert list(systems) == ["baseline", "plain", "odd"]
+    assert (systems["plain"]["value"], systems["odd"]["value"]) == (1.0, 0.0)
+    assert systems["plain"]["groups"] == {"tiny": {"rows": len(rows), "value": 1.0}}
+    assert systems["odd"]["paired"]["rows_needed"] >= 1
+    page = (artifact.path / "report.html").read_text()
+    assert "Each group" in page
+    assert "rows needed" in page
+    assert rescore(artifact)["equal"]
+
+
+@pytest.mark.parametrize("names", [{"baseline": "a@1"}, {"student": "a@1"}])
+def test_a_name_stands_for_one_system(names):
+    with pytest.raises(SpecError, match="choose another name"):
+        EvaluateSpec.parse(
+            {"test": "t@1", "train": "t@1", "prompts": names, "models": {"student": "m@1"}}
+        )

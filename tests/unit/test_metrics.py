@@ -18,6 +18,7 @@ from workbench.tasks.metrics import (
     paired_bootstrap,
     per_label_precision,
     per_label_recall,
+    rows_needed,
 )
 
 LABELS = ["negative", "neutral", "positive"]
@@ -180,3 +181,26 @@ def test_many_labels_and_many_rows_need_no_more_than_their_counts():
     truth, first, second = (random.choice(labels, 4_000) for _ in range(3))
     paired = paired_bootstrap(truth, first, second, labels, resamples=200)
     assert paired.low < paired.difference < paired.high
+
+
+def test_so_many_rows_as_are_said_to_be_needed_show_a_difference_four_times_of_five():
+    """Two systems that are right on .70 and .75 of the rows: seen with a paired test of z."""
+    random = np.random.default_rng(0)
+
+    def draw(num_rows):
+        truth = ["yes"] * num_rows
+        luck = random.random(num_rows)  # shared: rows are hard for both
+        first, second = (np.where(luck + random.normal(0, 0.2, num_rows) < c, "yes", "no")
+                         for c in (0.68, 0.62))  # fmt: skip
+        return truth, first.tolist(), second.tolist()
+
+    truth, first, second = draw(4000)
+    pair = paired_bootstrap(truth, first, second, ["no", "yes"], metric="accuracy", resamples=500)
+    needed = rows_needed(pair, 4000, pair.difference)
+    seen = 0
+    for _ in range(400):
+        _, one, two = draw(needed)
+        apart = (np.asarray(one) == "yes").astype(float) - (np.asarray(two) == "yes")
+        seen += abs(apart.mean()) > 1.96 * apart.std() / np.sqrt(needed)
+    assert 0.7 < seen / 400 < 0.9
+    assert rows_needed(pair, 4000, pair.difference / 2) == pytest.approx(4 * needed, rel=0.01)

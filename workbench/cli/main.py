@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from workbench.cli import commands, keeping
+from workbench.cli import commands, keeping, prompts
 from workbench.core.errors import RunCancelled, WorkbenchError
 
 
@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     artifacts = add("artifacts", commands.list_artifacts, "list what was made, or act on one")
     artifacts.add_argument("--kind", choices=("dataset", "prompt", "model", "report", "study"))
     keeping.add_artifact_verbs(artifacts)
+    prompts.add_verbs(add("prompts", prompts.list_prompts, "list prompts, or act on one"))
     add("deployments", commands.list_deployments, "list what is served").add_argument(
         "--stop", metavar="NAME", help="take this one down"
     )

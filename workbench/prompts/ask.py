@@ -120,7 +120,12 @@ class Questioner:
             else verbaliser.read(answer.text)
             for answer, text in zip(written, texts, strict=True)
         ]  # fmt: skip
-        told = [None if value is None else json.dumps(value, ensure_ascii=False) for value in found]
+        told = [
+            value
+            if value is None or isinstance(value, str)
+            else json.dumps(value, ensure_ascii=False)
+            for value in found
+        ]
         return Answered(_with(records, ANSWER, told), found.count(None))
 
     def _labelled(self, records: pa.Table, written: Sequence[Written]) -> Answered:

@@ -169,9 +169,21 @@ class JsonAnswer(Spec):
         return {name: found[name] for name in self.fields} if fits else None
 
 
+class FreeText(Spec):
+    """Whatever is written, as it is: a query in other words, a summary."""
+
+    kind: Literal["text"] = option("text", title="Kind", help="Whatever is written, as it is.")
+
+    def read(self, answer: str) -> str | None:
+        """Return a written answer; None if it is empty."""
+        return answer.strip() or None
+
+
 WEIGHED = (Choice, Score, YesNo)
 
-Verbaliser = Annotated[Choice | Score | YesNo | Spans | JsonAnswer, Field(discriminator="kind")]
+Verbaliser = Annotated[
+    Choice | Score | YesNo | Spans | JsonAnswer | FreeText, Field(discriminator="kind")
+]
 
 
 def read_option(text: str, options: Sequence[Option]) -> str | None:

@@ -19,7 +19,7 @@ from workbench.core.spec import Spec, option
 from workbench.models.folder import read_json
 from workbench.prompts.examples import Example, ExampleSet
 from workbench.prompts.template import Template
-from workbench.prompts.verbaliser import JsonAnswer, Spans, Verbaliser
+from workbench.prompts.verbaliser import WEIGHED, FreeText, JsonAnswer, Spans, Verbaliser
 from workbench.tasks.predictions import label_scheme
 
 PROMPT_FILE = "prompt.json"
@@ -129,12 +129,16 @@ class PromptVersion(Spec):
 
     @property
     def labels(self) -> list[str]:
-        """The answers that there are; those of spans are the labels of pieces, those of objects
-        their fields."""
+        """The answers that there are.
+
+        Of pieces, these are their labels; of objects, their fields; of free text, there are none.
+        """
         if isinstance(self.verbaliser, Spans):
             return sorted(self.verbaliser.labels)
         if isinstance(self.verbaliser, JsonAnswer):
             return sorted(self.verbaliser.fields)
+        if isinstance(self.verbaliser, FreeText):
+            return []
         return [each.label for each in self.verbaliser.options()]
 
     @property
@@ -176,7 +180,8 @@ class PromptVersion(Spec):
         content = kept | {"content_hash": self.content_hash}
         text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
         (draft.path / PROMPT_FILE).write_text(text, encoding="utf-8", newline="\n")
-        scheme = {"label_scheme": label_scheme(self.labels)} if self.task == "classify" else {}
+        is_scheme = self.task == "classify" and isinstance(self.verbaliser, WEIGHED)
+        scheme = {"label_scheme": label_scheme(self.labels)} if is_scheme else {}
         draft.describe(
             task=self.task, answers=self.verbaliser.kind, labels=self.labels, **scheme,
             variables=self.variables, origin=self.origin, content_hash=self.content_hash[:12],

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -40,7 +40,7 @@ from workbench.tasks.latency import (
 from workbench.tasks.metrics import Metric
 from workbench.tasks.predictions import Scores, answers, check_same_labels, read_predictions
 
-BASELINE, PROMPT = "baseline", "prompt"
+BASELINE = "baseline"
 TIMING = "timing.json"
 _CHUNK = 256  # texts per durable part
 
@@ -61,9 +61,10 @@ class EvaluateSpec(Spec):
         title="Training set", group="Data",
         help="Labelled rows for the baseline, which stands in every table.",
     )  # fmt: skip
-    prompt: DatasetRef | None = option(
-        None, title="Labelled by a prompt", group="Data",
-        help="The test set as labelled by the label stage, to judge its prompt too.",
+    prompts: dict[SystemName, DatasetRef] = option(
+        {}, title="Labelled by prompts", group="Data",
+        help="The test set as labelled by the label stage, by the name that this prompt and what "
+        "answered it shall have in the report.",
     )  # fmt: skip
     models: dict[SystemName, ModelRef] = option(
         {}, title="Models", group="Model",
@@ -76,6 +77,14 @@ class EvaluateSpec(Spec):
     reference_system: str = option(
         BASELINE, title="Compare with", group="Rules",
         help="The system that all others are compared with on the same rows.",
+    )  # fmt: skip
+    wished_difference: float = option(
+        0.02, title="Wished difference", group="Rules", gt=0, lt=1,
+        help="The report says how many rows it takes to see so much of a difference.",
+    )  # fmt: skip
+    groups: Literal["source", "language", "none"] = option(
+        "source", title="Groups", group="Rules",
+        help="The report names the group of records on which each system is worst.",
     )  # fmt: skip
     resamples: int = option(
         2000, title="Resamples", help="Bootstrap resamples behind each interval and p-value.",
@@ -97,10 +106,11 @@ class EvaluateSpec(Spec):
 
     @model_validator(mode="after")
     def _names_are_clear(self) -> EvaluateSpec:
-        taken = {BASELINE, PROMPT, FP32_ONNX} & set(self.models)
+        taken = {BASELINE, FP32_ONNX} & {*self.models, *self.prompts}
+        taken |= set(self.models) & set(self.prompts)
         if taken:
-            raise ValueError(f"a model cannot be named {sorted(taken)[0]!r}: choose another name")
-        known = [BASELINE, *([PROMPT] if self.prompt else []), *self.models]
+            raise ValueError(f"a system cannot be named {sorted(taken)[0]!r}: choose another name")
+        known = [BASELINE, *self.prompts, *self.models]
         if self.reference_system not in known:
             raise ValueError(
                 f"reference_system {self.reference_system!r} is not among {', '.join(known)}"
@@ -125,7 +135,7 @@ class System:
     folder: Path | None = None
 
 
-@stage(title="Evaluate", version=1)
+@stage(title="Evaluate", version=2)
 def evaluate(spec: EvaluateSpec, run: RunContext) -> EvaluateOutputs:
     """Judge classifiers on test rows: each figure with its interval, beside a simple baseline.
 
@@ -134,14 +144,21 @@ def evaluate(spec: EvaluateSpec, run: RunContext) -> EvaluateOutputs:
     """
     bench = _Bench(spec, run)
     given = {system.name: bench.answers_of(system) for system in bench.systems}
-    question = Question(spec.metric, bench.labels, spec.resamples, spec.seed, spec.reference_system)
+    question = Question(
+        spec.metric, bench.labels, spec.resamples, spec.seed, spec.reference_system,
+        spec.wished_difference,
+    )  # fmt: skip
     run.progress(bench.num_answers, bench.num_answers, "texts", "computing intervals")
-    found = figures(question, bench.test.truth, {n: list(a.predicted) for n, a in given.items()})
+    predicted = {name: list(answers.predicted) for name, answers in given.items()}
+    found = figures(question, bench.test.truth, predicted, bench.groups)
     report = bench.report(question, found)
     timing = bench.measure_speed() if spec.measure_speed else None
     draft = run.save("report", spec.name)
     write_json(draft.path / REPORT, report)
-    write_answers(draft.path / PREDICTIONS, bench.test.ids, bench.test.truth, bench.labels, given)
+    write_answers(
+        draft.path / PREDICTIONS, bench.test.ids, bench.test.truth, bench.labels, given,
+        bench.groups,
+    )  # fmt: skip
     if timing is not None:
         write_json(draft.path / TIMING, timing)
     write_evaluation_page(draft.path / "report.html", report, timing, bench.test, given)
@@ -178,7 +195,8 @@ class _Bench:
 
     def __init__(self, spec: EvaluateSpec, run: RunContext) -> None:
         self.spec, self.run = spec, run
-        test, self._train = run.open(spec.test), run.open(spec.train)
+        self._test, self._train = run.open(spec.test), run.open(spec.train)
+        test = self._test
         self.labels = label_set(test, self._train)
         self.test: LabelledRows = read_labelled(test, self.labels)
         self.systems = self._open_systems()
@@ -188,6 +206,16 @@ class _Bench:
         if left_out:
             run.log(f"{left_out} test rows cannot be judged", **self.test.left_out)
         run.count_rows(read=len(self.test) + left_out, written=len(self.test))
+
+    @cached_property
+    def groups(self) -> list[str] | None:
+        """The group of each test row; None where they are not asked for."""
+        column = self.spec.groups
+        if column == "none":
+            return None
+        table = read_records(self._test, ["id", column])
+        group_of = dict(zip(table["id"].to_pylist(), table[column].to_pylist(), strict=True))
+        return [group_of[row_id] or "unknown" for row_id in self.test.ids]
 
     @cached_property
     def training_rows(self) -> LabelledRows:
@@ -206,8 +234,7 @@ class _Bench:
         systems = [
             System(BASELINE, "baseline", self._predict_baseline, lambda: self.baseline.megabytes)
         ]
-        if self.spec.prompt is not None:
-            systems.append(System(PROMPT, "prompt", None, lambda: None))
+        systems += [System(name, "prompt", None, lambda: None) for name in self.spec.prompts]
         return systems + [self._open_model(n, ref) for n, ref in self.spec.models.items()]
 
     def _predict_baseline(self, texts: Sequence[str]) -> Scores:
@@ -237,7 +264,7 @@ class _Bench:
     def answers_of(self, system: System) -> Answers:
         """Return a system's answers to all test rows, from durable parts of ``_CHUNK`` texts."""
         if system.predict is None:
-            return self._answers_of_prompt()
+            return self._answers_of_prompt(self.spec.prompts[system.name])
         parts = []
         for number, start in enumerate(range(0, len(self.test), _CHUNK)):
             texts = self.test.texts[start : start + _CHUNK]
@@ -258,18 +285,17 @@ class _Bench:
         scores: Scores = np.load(self.run.checkpoint(key, write) / "scores.npy", allow_pickle=False)
         return scores
 
-    def _answers_of_prompt(self) -> Answers:
-        """Join the prompt's answers to the test rows by id; every test row must have one."""
-        assert self.spec.prompt is not None
-        table = read_records(self.run.open(self.spec.prompt))
-        predicted, scores = read_predictions(table, self.labels, self.spec.prompt)
+    def _answers_of_prompt(self, labelled: str) -> Answers:
+        """Join a prompt's answers to the test rows by id; every test row must have one."""
+        table = read_records(self.run.open(labelled))
+        predicted, scores = read_predictions(table, self.labels, labelled)
         row_of = {row_id: row for row, row_id in enumerate(table["id"].to_pylist())}
         missing = [row_id for row_id in self.test.ids if row_id not in row_of]
         if missing:
             raise DataError(
-                f"{len(missing)} of {len(self.test)} test rows are not in {self.spec.prompt}, "
+                f"{len(missing)} of {len(self.test)} test rows are not in {labelled}, "
                 f"first {missing[0]!r}",
-                where="prompt",
+                where="prompts",
                 next_step=f"Label {self.spec.test} itself and name the result here.",
             )
         rows = [row_of[row_id] for row_id in self.test.ids]
@@ -291,6 +317,7 @@ class _Bench:
             "reference_system": question.reference_system,
             "resamples": question.resamples,
             "seed": question.seed,
+            "wished_difference": question.wished_difference,
             "systems": [
                 {"name": s.name, "kind": s.kind, "megabytes": s.megabytes(), **found[s.name]}
                 for s in self.systems

@@ -50,6 +50,9 @@ def write_evaluation_page(
     if timing is not None:
         body += [heading("Speed", _timing_words(timing)), _speed_table(systems, timing)]
     body += [heading("Each label", "recall, precision"), _label_table(systems, report["labels"])]
+    if "groups" in best:
+        body += [heading("Each group", f"{metric}, the worst of the best system first"),
+                 _group_table(systems, best)]  # fmt: skip
     body += [heading("Confusion", "rows: truth; columns: answer; share of the row's truth")]
     body.append(element("div", *(_confusion(s, report["labels"]) for s in systems), class_="pair"))
     body += _examples(best, test, answers[best["name"]], report["seed"])
@@ -70,7 +73,7 @@ def _headline(best: Mapping[str, Any], report: Mapping[str, Any], metric: str) -
 
 def _result_table(systems: Sequence[dict[str, Any]], best: str, metric: str) -> Element:
     head = ["System", "Kind", metric, "interval", "accuracy", "macro-F1", "difference", "interval",
-            "p (Holm)", "MB"]  # fmt: skip
+            "p (Holm)", "rows needed", "MB"]  # fmt: skip
     rows: list[list[Child]] = []
     for system in systems:
         paired = system["paired"]
@@ -81,6 +84,7 @@ def _result_table(systems: Sequence[dict[str, Any]], best: str, metric: str) -> 
             figure(paired["difference"], signed=True) if paired else "–",
             interval(paired["low"], paired["high"], signed=True) if paired else "–",
             probability(paired["p_holm"]) if paired else "–",
+            f"{paired['rows_needed']:,}" if paired else "–",
             "–" if system["megabytes"] is None else f"{system['megabytes']:.1f}",
         ])  # fmt: skip
     names = [system["name"] for system in systems]
@@ -131,6 +135,15 @@ def _label_table(systems: Sequence[dict[str, Any]], labels: Sequence[str]) -> El
         pairs = [f"{figure(cell['recall'])}, {figure(cell['precision'])}" for cell in cells]
         rows.append([foreign_text(label), f"{cells[0]['rows']:,}", *pairs])
     return table(head, rows)
+
+
+def _group_table(systems: Sequence[dict[str, Any]], best: Mapping[str, Any]) -> Element:
+    rows: list[list[Child]] = []
+    for group, facts in best["groups"].items():
+        values = [system["groups"][group]["value"] for system in systems]
+        shown = ["–" if value is None else figure(value) for value in values]
+        rows.append([foreign_text(group), f"{facts['rows']:,}", *shown])
+    return table(["Group", "rows", *(system["name"] for system in systems)], rows)
 
 
 def _confusion(system: Mapping[str, Any], labels: Sequence[str]) -> Element:
@@ -214,6 +227,8 @@ def _notes(report: Mapping[str, Any]) -> Element:
         f"Intervals: BCa bootstrap over rows, {report['resamples']:,} resamples, seed "
         f"{report['seed']} (Efron and Tibshirani 1993). Differences: the same on paired rows; p by "
         "approximate randomisation (Noreen 1989), adjusted by Holm (1979).",
+        f"Rows needed: so many like these show a difference of {report['wished_difference']:g} in "
+        "four of five cases, at 5 % (Lehr 1992).",
         f"Baseline: TF-IDF of word and character n-grams with logistic regression, trained on "
         f"{report['training_rows']:,} rows.",
         "Every figure can be computed again from predictions.parquet: workbench rescore.",

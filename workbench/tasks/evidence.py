@@ -27,15 +27,18 @@ from workbench.tasks.metrics import (
     confusion,
     holm,
     macro_f1_of,
+    metric_named,
     paired_bootstrap,
     per_label_f1,
     per_label_precision,
     per_label_recall,
+    rows_needed,
 )
 from workbench.tasks.predictions import PREDICTED_LABEL, SCORE, Scores
 
 REPORT = "report.json"
 PREDICTIONS = "predictions.parquet"
+_GROUP = "group"
 _TOLERANCE = 1e-9  # a figure that differs by more was not made from these answers
 
 
@@ -48,6 +51,7 @@ class Question:
     resamples: int
     seed: int
     reference_system: str
+    wished_difference: float = 0.02
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,13 @@ class Answers:
 
 
 def figures(
-    question: Question, truth: Sequence[str], predicted: Mapping[str, Sequence[str | None]]
-) -> dict[str, dict[str, Any]]:
-    """Compute every system's figures by name, intervals and paired differences included."""
+    question: Question, truth: Sequence[str], predicted: Mapping[str, Sequence[str | None]],
+    groups: Sequence[str] | None = None,
+) -> dict[str, dict[str, Any]]:  # fmt: skip
+    """Compute every system's figures by name, intervals and paired differences included.
+
+    ``groups`` names a group of each row: then each system has its figure in each of them.
+    """
     systems = {name: _figures_of(question, truth, given) for name, given in predicted.items()}
     against = question.reference_system
     challengers = [name for name in predicted if name != against]
@@ -74,8 +82,35 @@ def figures(
     ]  # fmt: skip
     adjusted = holm([pair.p for pair in pairs])
     for name, pair, p_holm in zip(challengers, pairs, adjusted, strict=True):
-        systems[name]["paired"] = {"against": against, **pair._asdict(), "p_holm": p_holm}
+        needed = rows_needed(pair, len(truth), question.wished_difference)
+        systems[name]["paired"] = {
+            "against": against, **pair._asdict(), "p_holm": p_holm, "rows_needed": needed,
+        }  # fmt: skip
+    if groups is not None:
+        for name, given in predicted.items():
+            systems[name]["groups"] = _by_group(question, truth, given, groups)
     return systems
+
+
+def _by_group(
+    question: Question, truth: Sequence[str], predicted: Sequence[str | None],
+    groups: Sequence[str],
+) -> dict[str, dict[str, float | int | None]]:  # fmt: skip
+    """Return a system's figure in each group, the worst first."""
+    rows: dict[str, list[int]] = {}
+    for row, group in enumerate(groups):
+        rows.setdefault(group, []).append(row)
+    metric = metric_named(question.metric)
+    found = {
+        group: {
+            "rows": len(own),
+            "value": _or_none(float(metric(confusion(
+                [truth[row] for row in own], [predicted[row] for row in own], question.labels
+            )))),
+        }
+        for group, own in rows.items()
+    }  # fmt: skip
+    return dict(sorted(found.items(), key=lambda each: (each[1]["value"] or 0.0, each[0])))
 
 
 def _figures_of(
@@ -131,8 +166,9 @@ def write_answers(
     truth: Sequence[str],
     labels: Sequence[str],
     answers: Mapping[str, Answers],
+    groups: Sequence[str] | None = None,
 ) -> None:
-    """Write all answers: ``id``, ``label``, then per system its answer and its scores.
+    """Write all answers: ``id``, ``label``, ``group`` if there are any, then of each system.
 
     The columns are ``predicted_label:SYSTEM`` and ``score:SYSTEM:LABEL``.
     """
@@ -140,6 +176,8 @@ def write_answers(
         "id": pa.array(ids, pa.string()),
         "label": pa.array(truth, pa.string()),
     }
+    if groups is not None:
+        columns[_GROUP] = pa.array(groups, pa.string())
     for name, given in answers.items():
         columns[f"{PREDICTED_LABEL}:{name}"] = pa.array(given.predicted, pa.string())
         for number, label in enumerate(labels):
@@ -163,7 +201,7 @@ def rescore(report: Artifact) -> dict[str, Any]:
     answers = pq.read_table(report.path / PREDICTIONS)
     question = Question(
         reported["metric"], reported["labels"], reported["resamples"], reported["seed"],
-        reported["reference_system"],
+        reported["reference_system"], reported["wished_difference"],
     )  # fmt: skip
     mark = f"{PREDICTED_LABEL}:"
     predicted = {
@@ -175,7 +213,8 @@ def rescore(report: Artifact) -> dict[str, Any]:
         raise DataError(f"{report.reference} holds no answers of {question.reference_system!r}",
                         where=str(report.path / PREDICTIONS),
                         next_step="Restore the report, or evaluate again.")  # fmt: skip
-    again = figures(question, answers["label"].to_pylist(), predicted)
+    groups = answers[_GROUP].to_pylist() if _GROUP in answers.column_names else None
+    again = figures(question, answers["label"].to_pylist(), predicted, groups)
     claimed = {system["name"]: system for system in reported["systems"]}
     differences = _differences("rows", reported["rows"], answers.num_rows, "")
     for name in sorted({*again, *claimed}):
