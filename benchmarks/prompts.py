@@ -1,11 +1,13 @@
 """Prompts answered in this process beside ``transformers serve``; and false alarms of the gate.
 
-A Llama of 11 million weights drawn at random (what it says does not matter, what it costs does),
-texts of the size of tweets, three options. Both sides use two threads and answer the same prompts,
-in turns. ``throughput-transformers-serve``: prompts a second against typed decisions (/systemone,
-the quickest way of that server to weigh options) with 16 requests at once; ``throughput-chat``:
-written answers of at most four tokens against ``/chat/completions``. ``false-alarms``: of 1,000
-comparisons of two prompts that are alike (300 rows, right on three of five), how many it stops.
+Two Llamas with weights drawn at random (what they say does not matter, what it costs does): a tiny
+one of 200,000 weights, where what is done around the model counts, and one of 11 million, where the
+model itself does. Texts of the size of tweets, three options; both sides use two threads and answer
+the same prompts, in turns. ``throughput-transformers-serve``: prompts a second against typed
+decisions (/systemone, the quickest way of that server to weigh options), 16 requests at once;
+``throughput-chat``: written answers of at most four tokens against /chat/completions.
+``false-alarms``: of 1,000 comparisons of two prompts that are alike (300 rows, right on three of
+five), how many the gate stops.
 """
 
 from __future__ import annotations
@@ -42,27 +44,39 @@ _MAX_TOKENS = 256
 _THREADS = 2
 _LABELS = ["bad", "good", "plain"]
 _COMPARISONS = 1000
+_SHAPES = {
+    "": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+         "num_attention_heads": 2},
+    "-11m": {"hidden_size": 384, "intermediate_size": 1024, "num_hidden_layers": 6,
+             "num_attention_heads": 6},
+}  # fmt: skip
 
 
 def main(*, full: bool) -> None:
     """Print one JSON line a figure."""
     _false_alarms()
     asked, rounds = (512, 7) if full else (192, 3)
-    with tempfile.TemporaryDirectory() as scratch:
-        texts = _texts()
-        model = _model(Path(scratch), texts)
-        prompts = [
-            (Message("user", f"Comment: {text[:240]} The mood of this comment, in a word, is"),)
-            for text in texts[:asked]
-        ]
-        own = CausalScorerSpec(model=str(model)).open(Path, _THREADS)
-        with _served(model) as url:
-            for figure, api in (("throughput-transformers-serve", "decision"),
-                                ("throughput-chat", "chat")):  # fmt: skip
-                peer = EndpointScorerSpec(
-                    url=url, model=str(model), api=api, concurrency=16, retries=2
-                ).open(Path, _THREADS)
-                _compare(figure, own, peer, prompts, rounds, weighs=api == "decision")
+    for size, shape in _SHAPES.items():
+        with tempfile.TemporaryDirectory() as scratch:
+            _throughput(size, shape, Path(scratch), asked, rounds)
+
+
+def _throughput(size: str, shape: dict[str, int], folder: Path, asked: int, rounds: int) -> None:
+    texts = _texts()
+    model = _model(folder, texts, shape)
+    prompts = [
+        (Message("user", f"Comment: {text[:240]} The mood of this comment, in a word, is"),)
+        for text in texts[:asked]
+    ]
+    own = CausalScorerSpec(model=str(model)).open(Path, _THREADS)
+    with _served(model) as url:
+        for figure, api in (("throughput-transformers-serve", "decision"),
+                            ("throughput-chat", "chat")):  # fmt: skip
+            peer = EndpointScorerSpec(
+                url=url, model=str(model), api=api, concurrency=16, retries=2
+            ).open(Path, _THREADS)
+            name = f"{figure}{size}"
+            _compare(name, own, peer, prompts, rounds, weighs=api == "decision")
 
 
 def _false_alarms() -> None:
@@ -112,7 +126,7 @@ def _texts() -> list[str]:
         return [row["comment"] for row in csv.DictReader(stream) if row["comment"].strip()]
 
 
-def _model(folder: Path, texts: list[str]) -> Path:
+def _model(folder: Path, texts: list[str], shape: dict[str, int]) -> Path:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -126,9 +140,8 @@ def _model(folder: Path, texts: list[str]) -> Path:
     size = train_tokenizer([*texts, *letters], tokenizer, 2000, _MAX_TOKENS)
     torch.manual_seed(0)
     made = LlamaForCausalLM(LlamaConfig(
-        vocab_size=size, hidden_size=384, intermediate_size=1024, num_hidden_layers=6,
-        num_attention_heads=6, max_position_embeddings=_MAX_TOKENS, pad_token_id=0,
-        bos_token_id=2, eos_token_id=3,
+        vocab_size=size, max_position_embeddings=_MAX_TOKENS, pad_token_id=0, bos_token_id=2,
+        eos_token_id=3, **shape,
     ))  # fmt: skip
     save_weights(made, model)
     save_language_description(made, model, tokenizer, "causal", _MAX_TOKENS)
