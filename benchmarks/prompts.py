@@ -6,8 +6,9 @@ model itself does. Texts of the size of tweets, three options; both sides use tw
 the same prompts, in turns. ``throughput-transformers-serve``: prompts a second against typed
 decisions (/systemone, the quickest way of that server to weigh options), 16 requests at once;
 ``throughput-chat``: written answers of at most four tokens against /chat/completions.
-``false-alarms``: of 1,000 comparisons of two prompts that are alike (300 rows, right on three of
-five), how many the gate stops.
+``lab-50k``, ``lab-1m``: a sentence is edited in the prompt lab, until labels, figure and interval
+of all records are there. ``false-alarms``: of 1,000 comparisons of two prompts that are alike (300
+rows, right on three of five), how many the gate stops.
 """
 
 from __future__ import annotations
@@ -23,15 +24,18 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from benchmarks._figures import print_figure, wall_seconds
+from benchmarks._figures import print_figure, print_seconds, wall_seconds
 from workbench.pipeline.files import sample_folder
 from workbench.prompts.gate import judge
+from workbench.prompts.lab import PromptLab
+from workbench.prompts.label import SENTIMENT_SENTENCES
 from workbench.prompts.scorers.causal import CausalScorerSpec
 from workbench.prompts.scorers.endpoint import EndpointScorerSpec
 from workbench.prompts.verbaliser import Option
@@ -55,6 +59,7 @@ _SHAPES = {
 def main(*, full: bool) -> None:
     """Print one JSON line a figure."""
     _false_alarms()
+    _lab()
     asked, rounds = (512, 7) if full else (192, 3)
     for size, shape in _SHAPES.items():
         with tempfile.TemporaryDirectory() as scratch:
@@ -77,6 +82,27 @@ def _throughput(size: str, shape: dict[str, int], folder: Path, asked: int, roun
             ).open(Path, _THREADS)
             name = f"{figure}{size}"
             _compare(name, own, peer, prompts, rounds, weighs=api == "decision")
+
+
+def _lab() -> None:
+    """Edit a label's sentence in a prompt lab over vectors of MiniLM's width, some labels known."""
+    from workbench.models.embed import Embedder
+    from workbench.models.resolve import resolve_model
+
+    embed = Embedder(resolve_model("minilm"), num_threads=_THREADS).embed
+    random = np.random.default_rng(0)
+    for name, rows in (("lab-50k", 50_000), ("lab-1m", 1_000_000)):
+        vectors = [_unit(random.standard_normal((50_000, 384), np.float32))
+                   for _ in range(rows // 50_000)]  # fmt: skip
+        truth = random.choice(["negative", "neutral", "positive"], rows).tolist()
+        lab = PromptLab(vectors, embed, SENTIMENT_SENTENCES, truth=truth)
+        edits = [[f"This is great, {turn} times."] for turn in range(10)]
+        seconds = [wall_seconds(partial(lab.edit, "positive", edit)) for edit in edits]
+        print_seconds(_BENCH, name, seconds)
+
+
+def _unit(vectors: Any) -> Any:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def _false_alarms() -> None:

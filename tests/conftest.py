@@ -41,6 +41,12 @@ settings.register_profile(
 settings.load_profile("workbench")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that have slow tests: at the end, no process works alone for long."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_stray_workspace() -> Iterator[None]:
     """See that no test has started a daemon for a workspace that it did not name."""

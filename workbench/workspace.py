@@ -6,7 +6,7 @@ import getpass
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -29,6 +29,7 @@ from workbench.runs import PARENT_RUN, Run
 if TYPE_CHECKING:
     from workbench.catalog.artifact_store import ArtifactStore
     from workbench.pool.providers.provider import PoolSpec
+    from workbench.tasks.metrics import Metric
 
 _DASK_SECONDS = 3.0  # for a scheduler on this host to answer
 
@@ -367,6 +368,32 @@ class Workspace:
         query = "" if slots is None else f"?slots={slots}"
         found: list[dict[str, Any]] = self.client.get(f"/pool/forecast{query}")
         return found
+
+    def prompt_lab(
+        self, dataset: str, words: Mapping[str, Sequence[str]] | None = None, *,
+        model: str = "minilm", metric: Metric = "macro_recall",
+    ) -> Any:  # fmt: skip
+        """Show a prompt lab: sentences of labels are edited, and labels and figures move at once.
+
+        Args:
+            dataset: records with embeddings (``transform`` with ``features=["embeddings"]`` and
+                ``format="parquet"``).
+            words: sentences by label to begin with; those for sentiment by default.
+            model: what made the embeddings.
+            metric: the figure that is told, where records have labels.
+
+        Raises:
+            DataError: the data set has no embeddings, or they are another model's.
+        """
+        from workbench.models.embed import Embedder
+        from workbench.models.resolve import resolve_model
+        from workbench.prompts.lab import PromptLab
+        from workbench.prompts.label import SENTIMENT_SENTENCES
+
+        artifact = self.artifact(dataset, "dataset")
+        folder = self.artifact(model, "model").path if "@" in model else resolve_model(model)
+        lab = PromptLab.of(artifact, Embedder(folder).embed, words or SENTIMENT_SENTENCES, metric)
+        return load_view("prompt_lab")(lab, self, artifact.reference)
 
     def open(self, target: str | None = None) -> Any:
         """Show the studio on this workspace (in a notebook)."""

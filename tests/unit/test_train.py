@@ -111,6 +111,7 @@ def test_two_ranks_give_the_loss_curve_of_one(
     assert model.summary == undisturbed[1].summary
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_exact_weights_are_bitwise_the_same_on_one_two_three_and_five_workers(
     encoder: Path, inputs: Inputs, tmp_path: Path, precision: str
