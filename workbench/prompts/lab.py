@@ -3,7 +3,7 @@
 Texts are embedded once (``transform`` with the feature ``embeddings``); an edit embeds the
 sentences of one label and multiplies, and no model reads a text again.
 
-    lab = ws.prompt_lab("comments-vectors@latest").lab
+    lab = ws.prompt_lab("vectors@latest").lab
     view = lab.edit("positive", ["I love this", "so good"])
     view.figure, view.moved             # the figure with its interval, and how many records moved
     lab.differing()                     # records that are labelled otherwise than at the beginning
