@@ -41,7 +41,9 @@ def test_a_sentence_is_edited_and_labels_and_figure_move(laboratory: Laboratory,
     assert "<b>now</b>" in view.locator(".lab-moved").inner_text()
     view.get_by_label("Name of a new label").fill("plain")
     view.get_by_role("button", name="Add label").click()
-    view.get_by_text("This is plain.").wait_for()
+    added = view.get_by_role("textbox", name="plain", exact=True)
+    added.wait_for()
+    assert added.input_value() == "This is plain."
     view.get_by_role("button", name="Drop the label plain").click()
-    view.get_by_text("This is plain.").wait_for(state="detached")
+    added.wait_for(state="detached")
     assert notebook.problems == []

@@ -23,6 +23,7 @@ class Desk {
     this.edits = 0;
     this.sent = {}; // the newest text of each field that the kernel was told
     this.timers = {};
+    this.waiting = {}; // edits that are told after a pause in typing
     this.onSnapshot = () => this.receive();
     this.onComm = () => this.setPage({ lost: !this.page.lost });
     model.on("change:snapshot", this.onSnapshot);
@@ -72,6 +73,7 @@ class Desk {
     const target = event.target.closest("[data-intent], [data-page]");
     if (!target || target.disabled || !this.root.contains(target)) return;
     const { intent, page, copy, ...rest } = target.dataset;
+    Object.keys(this.waiting).forEach((name) => this.tell(name));
     if (page) this.pageIntent(page, target);
     else if (intent === "change") this.change(rest.name, rest.value, target);
     else {
@@ -105,7 +107,16 @@ class Desk {
     control.dataset.edit = this.edits + 1;
     if (control.dataset.live) return this.drag(name, control);
     clearTimeout(this.timers[name]);
-    this.timers[name] = setTimeout(() => this.change(name, raw, control), delay);
+    this.waiting[name] = () => this.change(name, raw, control);
+    this.timers[name] = setTimeout(() => this.tell(name), delay);
+  }
+
+  // What was typed and is not told yet; a button means what is on the page when it is pressed.
+  tell(name) {
+    const told = this.waiting[name];
+    delete this.waiting[name];
+    clearTimeout(this.timers[name]);
+    told?.();
   }
 
   // A slider: shown at its new place at once, told to the kernel ten times a second at most.
