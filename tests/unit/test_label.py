@@ -189,6 +189,19 @@ def test_labels_can_be_calibrated(tmp_path, calibration):
         assert "no" in answers[1].to_pylist()
 
 
+def test_what_cannot_be_calibrated_is_told_before_anything_is_asked(tmp_path):
+    @scorer
+    def speaks(prompt: str) -> str:
+        return "yes"
+
+    spec, inputs = example(tmp_path)
+    decides = {"kind": "endpoint", "url": "http://127.0.0.1:9/v1", "model": "m", "api": "decision"}
+    for own, calibration in ((speaks, "batch"), (speaks, "contextual"), (decides, "contextual")):
+        asked = LabelSpec(dataset=spec.dataset, scorer=own, calibration=calibration)
+        with pytest.raises(SpecError, match=f"cannot be calibrated by {calibration}"):
+            FolderRun(tmp_path / "run", inputs).run(asked)
+
+
 def test_a_prompt_shows_other_columns_and_examples_of_a_pinned_data_set(tmp_path):
     @scorer
     def shown(prompt: str) -> str:
@@ -252,6 +265,10 @@ def test_what_prompt_and_scorer_cannot_do_together_is_told_before_anything_is_as
     spans = LabelSpec(dataset=spec.dataset, scorer=spec.scorer, prompt=prompt.reference)
     with pytest.raises(SpecError, match="cannot write"):
         FolderRun(tmp_path / "spans", given).run(spans)
+    decides = {"kind": "endpoint", "url": "http://127.0.0.1:9/v1", "model": "m", "api": "decision"}
+    spans = LabelSpec(dataset=spec.dataset, scorer=decides, prompt=prompt.reference)
+    with pytest.raises(SpecError, match="cannot write"):
+        FolderRun(tmp_path / "decides", given).run(spans)
     for template, what in (("{{ tittle }}", "no such column"), ("{{ label }}", "is the answer")):
         with pytest.raises(DataError, match=what):
             FolderRun(tmp_path / what[:2], inputs).run(

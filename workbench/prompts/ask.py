@@ -53,14 +53,24 @@ class Questioner:
         self._version = version
         self._spec = spec
         self._run = run
-        self.is_weighed = isinstance(version.verbaliser, WEIGHED) and spec.weighs
-        if not self.is_weighed and not spec.writes:
+        verbaliser = version.verbaliser
+        has_options = isinstance(verbaliser, WEIGHED)
+        self.is_weighed = has_options and spec.weighs
+        if not self.is_weighed and not spec.writes and not (has_options and spec.decides):
             raise SpecError(
                 f"A scorer of kind {spec.kind} cannot write, and answers of kind "
-                f"{version.verbaliser.kind} are written",
+                f"{verbaliser.kind} are written",
                 where="scorer",
-                next_step="Use a scorer that writes (causal, cell), or a verbaliser of kind "
-                "choice, score or yes_no.",
+                next_step="Use a scorer that writes (causal, endpoint, cell), or a verbaliser of "
+                "kind choice, score or yes_no.",
+            )
+        calibration = verbaliser.calibration if isinstance(verbaliser, WEIGHED) else "none"
+        can_calibrate = self.is_weighed or (spec.decides and calibration == "batch")
+        if calibration != "none" and not can_calibrate:
+            raise SpecError(
+                f"Answers of this scorer cannot be calibrated by {calibration}",
+                where="verbaliser.calibration",
+                next_step="Use none, or a scorer that weighs answers (embedding, causal, cloze).",
             )
 
     def answer(self, records: pa.Table, where: str) -> Answered:
@@ -85,11 +95,10 @@ class Questioner:
         if verbaliser.calibration == "batch":
             prior = prior_of(weights, verbaliser.temperature)
         elif verbaliser.calibration == "contextual":
-            free = self._scorer.weigh(
-                [self._filled(dict.fromkeys(self._version.variables, free))
-                 for free in CONTENT_FREE], verbaliser.options(),
-            )  # fmt: skip
-            prior = prior_of(free, verbaliser.temperature)
+            names = ["text", *self._version.variables]
+            free = [dict.fromkeys(names, words) for words in CONTENT_FREE]
+            free_weights = self._scorer.weigh(self._messages(free), verbaliser.options())
+            prior = prior_of(free_weights, verbaliser.temperature)
         scores = probabilities(weights, verbaliser.temperature, prior)
         table = with_predictions(records, self._version.labels, scores, verbaliser.abstain_below)
         return Answered(table, 0)
@@ -161,10 +170,10 @@ class Questioner:
             answers = self._scorer.write(
                 self._while_wanted(missing.values(), cells), options, self._version.decoding
             ) if missing else iter(())  # fmt: skip
-            for number, written in answers:
+            num_known = len(rows) - len(missing)
+            for num_done, (number, written) in enumerate(answers, num_known + 1):
                 cells.keep(waiting[number], written)
-                done = len(rows) - len(missing) + number + 1
-                self._run.progress(min(done, len(rows)), len(rows), "records")
+                self._run.progress(num_done, len(rows), "records")
             self._run.stop_if_asked()
             if not all(key in cells for key in missing):
                 raise self._spec.over_budget(*cells.used) or BugError("A prompt has no answer")
@@ -217,7 +226,10 @@ class Questioner:
         return [self._filled(row, shown) for row, shown in zip(rows, chosen, strict=True)]
 
     def _filled(self, row: Mapping[str, Any], examples: Sequence[Example] = ()) -> Messages:
-        return self._version.fill(row, examples, self._spec.gap)
+        gap = self._spec.gap
+        if gap:  # which no text may bring along
+            row = {k: v.replace(gap, "") if isinstance(v, str) else v for k, v in row.items()}
+        return self._version.fill(row, examples, gap)
 
     @cached_property
     def _scorer(self) -> Scorer:

@@ -109,7 +109,12 @@ class EndpointScorerSpec(ScorerSpec):
     @property
     def writes(self) -> bool:
         """Whether it can answer in its own words."""
-        return True
+        return self.api == "chat"
+
+    @property
+    def decides(self) -> bool:
+        """Whether it chooses one of the options, and tells the weight of each."""
+        return self.api == "decision"
 
     def fingerprint(self) -> str | None:
         """Return None: a server may have another model tomorrow."""

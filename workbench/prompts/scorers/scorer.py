@@ -86,6 +86,11 @@ class ScorerSpec(Spec):
         """Whether it can answer in its own words."""
         return False
 
+    @property
+    def decides(self) -> bool:
+        """Whether ``write`` chooses one of the options, and tells the weight of each."""
+        return False
+
     def cell_settings(self) -> str:
         """Return all of the settings that decides an answer: what only sets the pace does not."""
         return f"{self.canonical_json()}|{self.fingerprint()}"
