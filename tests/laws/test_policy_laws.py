@@ -266,6 +266,23 @@ def test_who_gives_way_suffices_and_nobody_gives_way_in_vain(scene: Scene) -> No
         assert to_come - gives[victim] < need, f"{victim} stopped in vain"
 
 
+def test_slots_that_a_run_keeps_when_it_gives_up_others_are_lent_to_nobody() -> None:
+    """One of ten thousand scenes: the run with a slot less would have found none at all."""
+    ann = Group("ann", "ann")
+    scheduler = Scheduler()
+    scheduler.set_slots({str(number): "a" for number in range(6)}, 6)
+    trains = WaitingRun("trains", 0, least=1, most=2, group=ann, elastic=True)
+    scheduler.adopt(PlacedRun(trains, ("0", "1"), 0.0, 0.0), NOW)
+    scheduler.adopt(PlacedRun(WaitingRun("works", 1, group=ann), ("2",), 0.0, 0.0), NOW)
+    scheduler.enqueue(WaitingRun("wide", 2, least=4, most=4, group=ann), NOW)
+    scheduler.enqueue(WaitingRun("small", 3, group=ann), NOW)
+    assert scheduler.decide(NOW) == [Resize("trains", 1, "wide")]
+    patience = scheduler.release("trains", NOW + 1)
+    scheduler.enqueue(replace(trains, patience=patience), NOW + 1)
+    starts = {d.run_id: len(d.slots) for d in scheduler.decide(NOW + 1) if isinstance(d, Start)}
+    assert starts == {"wide": 4, "trains": 1}
+
+
 @settings(max_examples=1_000)
 @given(scenes())
 def test_who_may_hold_no_more_slots_gives_way_to_own_more_urgent_work_and_never_in_vain(

@@ -131,13 +131,16 @@ class Scheduler:
         if placed is not None:
             self._hold(replace(placed, saved_at=now))
 
-    def stopping(self, run_id: str, *, is_so: bool = True) -> None:
-        """Note that a running run was asked to stop by somebody, or shall go on after all."""
+    def stopping(self, run_id: str, *, is_so: bool = True, keeps: int = 0) -> None:
+        """Note that a running run was asked to stop by somebody, or shall go on after all.
+
+        ``keeps`` slots are its own again afterwards: nobody else shall count on them.
+        """
         placed = self._placed.get(run_id)
         if placed is None or placed.stopping == is_so:
             return
         self._forget(placed)
-        self._note(replace(placed, stopping=is_so))
+        self._note(replace(placed, stopping=is_so, keeps=keeps if is_so else 0))
 
     def patience(self, run_id: str, now: float) -> float:
         """Return the patience that a waiting run has shown; 0 for one that waits for no slots."""
@@ -298,7 +301,8 @@ class Scheduler:
             victims = self._victims(run, lent, need, missing, now)
             chosen = [Preempt(victim.run.run_id, run.run_id) for victim in victims]
         for decision in chosen:
-            self.stopping(decision.run_id)
+            keeps = decision.width if isinstance(decision, Resize) else 0
+            self.stopping(decision.run_id, keeps=keeps)
         return chosen
 
     def _spared(
@@ -437,14 +441,15 @@ class Scheduler:
 
     def _note(self, placed: PlacedRun) -> None:
         self._hold(placed)
-        self._count(placed, len(placed.slots))
+        self._count(placed, 1)
 
     def _forget(self, placed: PlacedRun) -> None:
-        self._count(placed, -len(placed.slots))
+        self._count(placed, -1)
 
-    def _count(self, placed: PlacedRun, slots: int) -> None:
+    def _count(self, placed: PlacedRun, sign: int) -> None:
+        slots = sign * len(placed.slots)
         if placed.stopping:
-            self._coming += slots
+            self._coming += slots - sign * placed.keeps
             return
         _add(self._held_at_priority, placed.run.priority, slots)
         _add(self._held_by_group, placed.run.group, slots)

@@ -53,6 +53,7 @@ class PlacedRun:
     started_at: float = 0.0
     saved_at: float = 0.0
     stopping: bool = False
+    keeps: int = 0  # slots with which it goes on, once it has stopped to give up the others
 
     @property
     def surplus(self) -> int:
