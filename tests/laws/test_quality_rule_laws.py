@@ -77,6 +77,7 @@ def test_scores_are_those_of_the_plain_rules(texts: list[str], language: str | N
 
 
 @given(any_text(), st.integers(0, 40))
+@example("0ก–A\n", 0)  # the dash parts, though the letter before it is a word of its own
 def test_a_line_is_short_up_to_the_length_that_is_asked_for(text: str, length: int) -> None:
     scores = measure(column([text]), frozenset({"fineweb"}), short_line_characters=length)
     expected = rounded(reference.fineweb(text, length))

@@ -222,7 +222,7 @@ def test_a_budget_that_is_used_up_ends_the_run_and_more_goes_on_where_it_was(
     serve: Any, dataset: Artifact, tmp_path: Any
 ) -> None:
     server = serve(well)  # counts 12 tokens a prompt, more than was foretold
-    short = PromptSpec(verbaliser=Choice(words=WORDS), decoding={"max_tokens": 1})  # type: ignore[arg-type]
+    short = PromptSpec(verbaliser=Choice(words=WORDS), decoding={"max_tokens": 1})
     prompt = FolderRun(tmp_path / "prompt").run(short)["prompt"]
     given = {dataset.reference: dataset, prompt.reference: prompt}
 

@@ -106,7 +106,7 @@ def test_registries_say_what_is_asked_and_the_user_what_the_answers_are(
 @pytest.mark.parametrize("format", FORMATS)
 def test_what_is_written_is_read_as_it_was(tmp_path: Path, format: str) -> None:
     name = {"promptsource": "p.yaml", "openprompt": "p.txt"}.get(format, "p.json")
-    path = write(tmp_path, name, write_prompt("mood", VERSION, format))  # type: ignore[arg-type]
+    path = write(tmp_path, name, write_prompt("mood", VERSION, format))
     (found,) = read_prompts(path)
     assert found.version is not None
     assert [m.content for m in found.version.messages] == [m.content for m in VERSION.messages]
@@ -123,7 +123,7 @@ def test_what_a_format_has_no_place_for_is_refused() -> None:
     shown = PromptVersion.parse({**VERSION.model_dump(mode="json"), "examples": examples})
     for format in ("langfuse", "mlflow", "openprompt", "promptsource"):
         with pytest.raises(SpecError, match="no place for examples"):
-            write_prompt("mood", shown, format)  # type: ignore[arg-type]
+            write_prompt("mood", shown, format)
     looped = PromptVersion.parse({
         "messages": [{"content": "{% for o in options %}{{ o }}{% endfor %}"}],
         "verbaliser": VERSION.verbaliser,

@@ -21,7 +21,7 @@ def verdict(seed: int, right: float, rows: int = 300, **how: float) -> Verdict:
     truth = [str(label) for label in random.choice(LABELS, rows, p=[0.5, 0.3, 0.2])]
     before = answers(random, truth, 0.6)
     new = answers(random, truth, right)
-    return judge(truth, new, before, LABELS, resamples=400, seed=seed, **how)  # type: ignore[arg-type]
+    return judge(truth, new, before, LABELS, resamples=400, seed=seed, **how)
 
 
 def test_versions_that_are_alike_are_told_apart_as_rarely_as_was_asked() -> None:

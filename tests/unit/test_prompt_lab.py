@@ -101,7 +101,7 @@ def test_a_label_needs_a_sentence_and_a_classifier_two_labels() -> None:
         lab.drop("god")
     assert lab.spec("mood").verbaliser.options() == [
         Option("bad", ("awful",)), Option("good", ("great", "lovely")),
-    ]  # type: ignore[union-attr]  # fmt: skip
+    ]  # fmt: skip
 
 
 def dataset_with(folder: Path, vectors: Any) -> Artifact:

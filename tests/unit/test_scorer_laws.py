@@ -16,7 +16,7 @@ from workbench.prompts.scorers.user_scorer import scorer
 
 
 @scorer
-def counts(prompt: str) -> dict:  # type: ignore[type-arg]
+def counts(prompt: str) -> dict:
     """Count words."""
     return {label: float(prompt.count(label)) for label in ("good", "bad")}
 

@@ -171,13 +171,13 @@ def test_scorers_say_what_they_can() -> None:
 
 
 @scorer
-def shouting(prompt: str, most: float = 2.0) -> dict:  # type: ignore[type-arg]
+def shouting(prompt: str, most: float = 2.0) -> dict:
     """Weigh by the signs of shouting."""
     return {"bad": prompt.count("!") / most}
 
 
 @scorer
-def many(prompts: list) -> list[str]:  # type: ignore[type-arg]
+def many(prompts: list) -> list[str]:
     """Answer all at once."""
     return ["great" if "film" in prompt else "awful" for prompt in prompts]
 
@@ -199,10 +199,10 @@ def test_a_function_of_a_cell_weighs_or_writes() -> None:
 
 def test_a_function_that_breaks_its_word_is_told() -> None:
     @scorer
-    def odd(prompt: str, how: int = 0) -> dict:  # type: ignore[type-arg]
+    def odd(prompt: str, how: int = 0) -> dict:
         if how == 0:
             raise KeyError("x")
-        return [None, {"worse": 1}, {"bad": float("nan")}, {"bad": "much"}][how - 1]  # type: ignore[return-value]
+        return [None, {"worse": 1}, {"bad": float("nan")}, {"bad": "much"}][how - 1]
 
     for how, what in enumerate(
         ["KeyError: 'x'", "no weights by label", "which is no label: bad, good", "no numbers",
@@ -213,10 +213,10 @@ def test_a_function_that_breaks_its_word_is_told() -> None:
 
 
 def test_a_function_that_is_no_scorer_is_refused() -> None:
-    def silent(prompt: str):  # type: ignore[no-untyped-def]
+    def silent(prompt: str):
         return {}
 
-    def greedy(prompt: str, more: int) -> dict:  # type: ignore[type-arg]
+    def greedy(prompt: str, more: int) -> dict:
         return {}
 
     for function, what in ((silent, "does not tell what it returns"), (greedy, "a default")):

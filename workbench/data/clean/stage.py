@@ -69,7 +69,7 @@ class CleanOutputs(Outputs):
     report: Draft
 
 
-@stage(title="Clean", version=2, fingerprint=fingerprint)
+@stage(title="Clean", version=3, fingerprint=fingerprint)
 def clean(spec: CleanSpec, run: RunContext) -> CleanOutputs:
     """Repair texts, drop what is no use and what repeats, and say why in a ledger.
 

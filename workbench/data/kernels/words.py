@@ -276,13 +276,17 @@ def _contraction_start(text: Bytes, start: int, mark: int, end: int, letters: in
 def _split_inside(
     text: Bytes, start: int, end: int, classes: Classes, pieces: Any, count: int
 ) -> int:
-    """Split the rest where a character parts its neighbours; web addresses stay whole."""
+    """Split the rest where a character parts its neighbours; web addresses stay whole.
+
+    A neighbour counts as it stands in the text, also where it is a word of its own already.
+    """
+    begin = start
     at = end if _is_address(text, start, end, classes) else start
     while at < end:
         kind, width = class_at(text, at, classes)
         stop = at
         if kind & (JOINT | ALONE | PEELED_AFTER):
-            stop = _joint_end(text, start, at, end, classes)
+            stop = _joint_end(text, begin, at, end, classes)
         if stop > at:
             if at > start:
                 pieces[count] = at

@@ -8,7 +8,7 @@ position alone.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,9 +19,13 @@ from workbench.core.errors import DataError
 from workbench.core.spec import option
 from workbench.models.folder import max_tokens_of
 from workbench.models.text_encoder import length_batches
+from workbench.prompts.scorers.language import (
+    LanguageScorerSpec,
+    combined,
+    without_special_tokens,
+)
 from workbench.prompts.scorers.scorer import (
     FindModel,
-    ModelScorerSpec,
     Weights,
     Written,
     chunks,
@@ -37,27 +41,17 @@ Ids = list[int]
 _MOST_PADDED = 8192  # tokens of a batch, padding and all options included
 
 
-class CausalScorerSpec(ModelScorerSpec):
+class CausalScorerSpec(LanguageScorerSpec):
     """The probability that a language model goes on with each option; or what it writes."""
 
     kind: Literal["causal"] = option(
         "causal", title="Kind", group="Scorer",
         help="A causal language model in this process: it weighs answers, or writes one.",
     )  # fmt: skip
-    combine: Literal["sum", "mean", "max"] = option(
-        "sum", title="Phrasings", group="Scorer",
-        help="How several phrasings of an answer make one weight: the sum of their probabilities, "
-        "the mean of their log-probabilities, or the likeliest.",
-    )  # fmt: skip
     per_token: bool = option(
         False, title="Per token", group="Scorer",
         help="Divide a phrasing's log-probability by its tokens, so that long ones stand no worse.",
     )  # fmt: skip
-
-    @property
-    def weighs(self) -> bool:
-        """Whether it can tell how likely each answer is."""
-        return True
 
     @property
     def writes(self) -> bool:
@@ -263,30 +257,6 @@ class PromptTokens:
 
 def _positions(mask: torch.Tensor) -> torch.Tensor:
     return (mask.cumsum(1) - 1).clamp(min=0)
-
-
-def combined(weights: Weights, options: Sequence[Option], how: str) -> Weights:
-    """Return the weights of options [rows, options] from those of their phrasings, in order."""
-    ends = np.cumsum([len(o.words) for o in options])[:-1]
-    parts = np.split(weights, ends, axis=1)
-    return np.stack([_COMBINED[how](part) for part in parts], axis=1).astype(np.float32)
-
-
-_COMBINED: dict[str, Callable[[Weights], Any]] = {
-    "sum": lambda weights: np.logaddexp.reduce(weights, axis=1),
-    "mean": lambda weights: weights.mean(axis=1),
-    "max": lambda weights: weights.max(axis=1),
-}
-
-
-def without_special_tokens(tokenizer: Any, text: str) -> str:
-    """Take out what a tokenizer reads as an order: the end of a message, a mask.
-
-    Texts come from strangers; one that ends its own message could speak as somebody else.
-    """
-    for token in tokenizer.all_special_tokens:
-        text = text.replace(token, " ")
-    return text
 
 
 def until_stop(answer: str, stop: Sequence[str]) -> str:

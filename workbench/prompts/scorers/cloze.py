@@ -16,36 +16,30 @@ from workbench.core.errors import DataError
 from workbench.core.spec import option
 from workbench.models.folder import max_tokens_of
 from workbench.models.text_encoder import length_batches, pad_rows
-from workbench.prompts.scorers.causal import combined, without_special_tokens
-from workbench.prompts.scorers.scorer import FindModel, ModelScorerSpec, Weights, Written, said
+from workbench.prompts.scorers.language import (
+    LanguageScorerSpec,
+    combined,
+    without_special_tokens,
+)
+from workbench.prompts.scorers.scorer import FindModel, Weights, Written, said
 from workbench.prompts.verbaliser import Option
 from workbench.prompts.version import Decoding, Messages
 
 GAP = "\ue000gap\ue000"  # what {{ mask }} becomes, until it is known how many masks it is
 
 
-class ClozeScorerSpec(ModelScorerSpec):
+class ClozeScorerSpec(LanguageScorerSpec):
     """The probability of each option's words in the gap of a prompt. Writes nothing."""
 
     kind: Literal["cloze"] = option(
         "cloze", title="Kind", group="Scorer",
         help="A masked language model: the answer whose words fill {{ mask }} best.",
     )  # fmt: skip
-    combine: Literal["sum", "mean", "max"] = option(
-        "sum", title="Phrasings", group="Scorer",
-        help="How several phrasings of an answer make one weight: the sum of their probabilities, "
-        "the mean of their log-probabilities, or the likeliest.",
-    )  # fmt: skip
 
     @property
     def gap(self) -> str:
         """Return what it takes for the gap that it fills."""
         return GAP
-
-    @property
-    def weighs(self) -> bool:
-        """Whether it can tell how likely each answer is."""
-        return True
 
     def open(self, find: FindModel, num_threads: int) -> ClozeScorer:
         """Load the model."""
